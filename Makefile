@@ -1,0 +1,33 @@
+# Every target makes the virtual environment if there is none.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test bench lint proto clean
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -e '.[sim,lerobot,embedded,test,dev]'
+	touch $@
+
+demo: $(STAMP)  ## the main job in about a minute; pass options as ARGS='--seed 7'
+	$(BIN)/weldfusion demo $(ARGS)
+
+test: $(STAMP)  ## every test, real brokers included; ARGS='--embedded-only' leaves those out
+	$(BIN)/pytest $(ARGS)
+
+bench: $(STAMP)  ## speed and memory as ratios; writes build/bench.json
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+proto: $(STAMP)  ## regenerate the protobuf code after a change of a .proto file
+	$(BIN)/pip install --disable-pip-version-check 'grpcio-tools>=1.80'
+	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. stream/proto/*.proto
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Tensors only: encoders, evidence, corrector, training and evaluation."""

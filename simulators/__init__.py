@@ -1,0 +1,1 @@
+"""Stations, recordings, faults and replay: everything that plays a plant."""

@@ -1,0 +1,1 @@
+"""From a broker's messages to windows, verdicts and fault events."""

@@ -1,0 +1,60 @@
+"""Windows of many stations into batches that one model can take at once. Pure."""
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import TypeAlias
+
+from stream.messages import Window
+
+Group: TypeAlias = Callable[[Window], Hashable]
+
+
+class Batcher:
+    """Windows of one group (checkpoint and shape) go out together, in the order they came."""
+
+    def __init__(self, group: Group, max_batch: int, max_wait_ns: int) -> None:
+        self._group = group
+        self._max_batch = max_batch
+        self._max_wait_ns = max_wait_ns
+        self._waiting: dict[Hashable, deque[tuple[int, Window]]] = {}
+
+    def add(self, window: Window, now_ns: int) -> list[list[Window]]:
+        """Take a window; return the batch that it fills, if any."""
+        key = self._group(window)
+        queue = self._waiting.setdefault(key, deque())
+        queue.append((now_ns, window))
+        return [self._take(key)] if len(queue) >= self._max_batch else []
+
+    def expire(self, now_ns: int) -> list[list[Window]]:
+        """Return the batches whose oldest window has waited long enough."""
+        due = [
+            key for key, queue in self._waiting.items() if now_ns - queue[0][0] >= self._max_wait_ns
+        ]
+        return [self._take(key) for key in due]
+
+    def flush(self) -> list[list[Window]]:
+        """Return everything that waits."""
+        return [self._take(key) for key in list(self._waiting)]
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When the next batch is due, if any waits."""
+        starts = [queue[0][0] for queue in self._waiting.values()]
+        return min(starts) + self._max_wait_ns if starts else None
+
+    def __len__(self) -> int:
+        return sum(len(queue) for queue in self._waiting.values())
+
+    def snapshot(self) -> dict[str, object]:
+        """Nothing: the windows that wait are made again from readings not yet acknowledged."""
+        return {}
+
+    def restore(self, memory: object) -> None:
+        """Nothing to take back."""
+
+    def _take(self, key: Hashable) -> list[Window]:
+        queue = self._waiting[key]
+        batch = [queue.popleft()[1] for _ in range(min(self._max_batch, len(queue)))]
+        if not queue:
+            del self._waiting[key]
+        return batch

@@ -1,0 +1,93 @@
+"""Encoded images in, RGB arrays out, with every refusal given a reason."""
+
+import struct
+
+import cv2
+import numpy as np
+
+from stream.messages import Malformed, Pixels
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+JPEG_MAGIC = b"\xff\xd8\xff"
+# Start-of-frame markers carry the size; C4, C8 and CC lie in their range but are none.
+JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+JPEG_BARE = frozenset(range(0xD0, 0xD8)) | {0x01}
+DEFAULT_MAX_PIXELS = 16_000_000
+
+
+def sniff(data: bytes) -> str:
+    """Tell "jpeg" from "png" by the first bytes; raises Malformed for anything else."""
+    if data.startswith(JPEG_MAGIC):
+        return "jpeg"
+    if data.startswith(PNG_MAGIC):
+        return "png"
+    raise Malformed("not_an_image", f"starts with {data[:4].hex() or 'nothing'}")
+
+
+def header_size_px(data: bytes) -> tuple[int, int]:
+    """(height, width) from the header alone, so that a bomb is refused before it unfolds."""
+    try:
+        return _png_size(data) if sniff(data) == "png" else _jpeg_size(data)
+    except (struct.error, IndexError):
+        raise Malformed("truncated_image", f"header ends after {len(data)} bytes") from None
+
+
+def _png_size(data: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from(">II", data, 16)
+    return height, width
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    at = 2
+    while True:
+        if data[at] != 0xFF:
+            raise Malformed("undecodable_image", f"no JPEG marker at byte {at}")
+        marker = data[at + 1]
+        if marker == 0xFF or marker in JPEG_BARE:
+            at += 1 if marker == 0xFF else 2
+        elif marker in JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return height, width
+        else:
+            (length,) = struct.unpack_from(">H", data, at + 2)
+            at += 2 + length
+
+
+def check(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+    """Raise Malformed where an image is too large, empty or cut short."""
+    height, width = header_size_px(data)
+    if height * width == 0 or height * width > max_pixels:
+        raise Malformed("image_too_large", f"{width}x{height} px, the limit is {max_pixels} px")
+    ending = data.rstrip(b"\x00")[-12:]
+    if not (ending.endswith(b"\xff\xd9") or b"IEND" in ending):
+        raise Malformed("truncated_image", f"no end marker in {len(data)} bytes")
+
+
+def decode(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pixels:
+    """Decode JPEG or PNG (grey, RGB, RGBA, 8 or 16 bit) to uint8 RGB (height, width, 3)."""
+    check(data, max_pixels)
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise Malformed("undecodable_image", str(error)) from None
+    if bgr is None:
+        raise Malformed("undecodable_image", f"{len(data)} bytes of {sniff(data)}")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def fit(pixels: Pixels, size_px: tuple[int, int]) -> Pixels:
+    """Resize to (height, width) by area; the same array where nothing changes."""
+    if pixels.shape[:2] == size_px:
+        return pixels
+    height, width = size_px
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def encode_jpeg(pixels: Pixels, quality: int = 90) -> bytes:
+    """Encode uint8 RGB (height, width, 3) as JPEG."""
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"cannot encode an array of shape {pixels.shape} as JPEG")
+    return data.tobytes()

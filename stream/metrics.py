@@ -1,0 +1,38 @@
+"""Prometheus metrics: base units, labels station and modality only."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+LATENCY_BUCKETS_S = (0.02, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+class Metrics:
+    """One worker's metrics in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.windows = Counter(
+            "weldfusion_windows", "Windows closed", ["station"], registry=self.registry
+        )
+        self.events = Counter(
+            "weldfusion_events", "Fault events", ["station", "modality"], registry=self.registry
+        )
+        self.refused = Counter(
+            "weldfusion_refused", "Refused input", ["station", "modality"], registry=self.registry
+        )
+        self.lag_s = Gauge(
+            "weldfusion_lag_seconds",
+            "Now minus the newest capture time",
+            ["station"],
+            registry=self.registry,
+        )
+        self.latency_s = Histogram(
+            "weldfusion_latency_seconds",
+            "From the capture of the anchor to its latent at the broker",
+            ["station"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=self.registry,
+        )
+
+    def serve(self, port: int) -> None:
+        """Offer them at /metrics."""
+        start_http_server(port, registry=self.registry)

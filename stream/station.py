@@ -1,0 +1,200 @@
+"""All pure stages of one station, and what they remember together."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stream.alarms import AlarmRule, Alarms, Change, Condition, Observation
+from stream.aligner import Aligner, AlignerSpec
+from stream.conditions import Conditions, Watched
+from stream.config import AlarmSettings, ModalitySettings, StationSettings
+from stream.gate import Verdict
+from stream.lanes import AlignedModality
+from stream.messages import Idle, Kind, Reading, Rejected, Window
+from stream.tracks import Timing
+
+MS = 1_000_000
+# An observed condition is slower to judge than a learnt one, unless the configuration says so.
+OBSERVED_ON_DELAY_NS = {Condition.SKEWED: 5_000 * MS, Condition.FROZEN: 0, Condition.OFFLINE: 0}
+FROZEN_AFTER_MS = 1_000.0
+MOTION_THRESHOLD = {Kind.IMAGE: 2.0, Kind.VECTOR: 0.05}
+MAX_GAP_PERIODS = 4
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a station has let through and refused so far."""
+
+    windows: int = 0
+    events: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+class Station:
+    """Readings in, windows out; verdicts in, changes of conditions out."""
+
+    def __init__(
+        self,
+        settings: StationSettings,
+        motion_scales: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.id = settings.id
+        self.aligner = Aligner(aligner_spec(settings))
+        self.conditions = Conditions(watched(settings, motion_scales or {}))
+        self.alarms = Alarms(alarm_rules(settings.alarms))
+        self.tally = Tally()
+        self.simulation: Mapping[str, Any] | None = None
+        self.context: Any = None
+
+    def add(self, item: Reading | Idle) -> tuple[list[Window], list[Rejected]]:
+        """Take a reading; return the windows it closes and the readings it refuses."""
+        return self._sorted(self.aligner.add(item))
+
+    def flush(self) -> tuple[list[Window], list[Rejected]]:
+        """Close what the readings held can still give."""
+        return self._sorted(self.aligner.flush())
+
+    def _sorted(self, outputs: Sequence[Window | Rejected]) -> tuple[list[Window], list[Rejected]]:
+        windows = [one for one in outputs if isinstance(one, Window)]
+        rejected = [one for one in outputs if isinstance(one, Rejected)]
+        for one in rejected:
+            self.tally.refused[one.reason] += one.samples
+            self.conditions.refuse(one)
+        self.tally.windows += len(windows)
+        return windows, rejected
+
+    def refuse(self, modality: str, reason: str) -> None:
+        """Count a payload that never became a reading."""
+        self.tally.refused[reason] += 1
+        self.conditions.refuse_reason(modality, reason)
+
+    def judge(self, verdict: Verdict, caught_up: bool) -> list[Change]:
+        """Turn a verdict and what was observed of its window into changes of conditions."""
+        window = verdict.window
+        lags = {name: self.aligner.lag_ns(name) for name in self.settings.modalities}
+        seen = self.conditions.add(window, lags if caught_up else None)
+        seen += [_learnt(verdict, name, score) for name, score in verdict.scores.items()]
+        return self._alarmed(seen)
+
+    def silent(self, silent_ns: int) -> list[Change]:
+        """Nothing has come from the whole station for so long."""
+        if self.tally.windows == 0:
+            return []
+        time_ns = self.aligner.newest_ns + silent_ns
+        limit_ns = round(self.settings.offline_after_ms * MS)
+        return self._alarmed(self.conditions.silence(time_ns, silent_ns, limit_ns))
+
+    def reset(self, modality: str, condition: Condition) -> list[Change]:
+        """Clear an alarm on command, as of the newest event time."""
+        changes = self.alarms.reset(modality, condition, self.aligner.newest_ns)
+        self.tally.events += len(changes)
+        return changes
+
+    def _alarmed(self, seen: Sequence[Observation]) -> list[Change]:
+        changes = [change for one in seen for change in self.alarms.add(one)]
+        self.tally.events += len(changes)
+        return changes
+
+    def snapshot(self) -> dict[str, Any]:
+        """What must survive a restart, as plain data."""
+        return {
+            "aligner": self.aligner.snapshot(),
+            "conditions": self.conditions.snapshot(),
+            "alarms": self.alarms.snapshot(),
+        }
+
+    def restore(self, memory: Mapping[str, Any]) -> None:
+        """Take a snapshot back."""
+        self.aligner.restore(memory["aligner"])
+        self.conditions.restore(memory["conditions"])
+        self.alarms.restore(memory["alarms"])
+
+
+def _learnt(verdict: Verdict, name: str, score: float) -> Observation:
+    evidence = {key: round(value, 4) for key, value in verdict.evidence.get(name, {}).items()}
+    return Observation(
+        modality=name,
+        condition=Condition.SIGNAL,
+        score=max(score, 0.0),
+        time_ns=verdict.window.anchor_ns,
+        epoch=verdict.window.epoch,
+        facts=evidence if score > 0 else {},
+    )
+
+
+def aligner_spec(settings: StationSettings) -> AlignerSpec:
+    """The time rules of a station, in nanoseconds."""
+    images = [name for name, one in settings.modalities.items() if one.kind is Kind.IMAGE]
+    anchor = settings.anchor or (images[0] if images else "")
+    first = next(iter(settings.modalities.values()))
+    anchor_hz = settings.modalities[anchor].rate_hz if anchor else first.rate_hz
+    if not anchor and settings.window_hz:
+        anchor_hz = settings.window_hz
+    return AlignerSpec(
+        station=settings.id,
+        modalities={
+            name: AlignedModality(
+                kind=one.kind, timing=_timing(one, settings), channels=one.channel_count
+            )
+            for name, one in settings.modalities.items()
+        },
+        anchor=anchor,
+        anchor_period_ns=round(1e9 / anchor_hz),
+        max_jump_ns=round(settings.max_jump_ms * MS),
+        rewind_ns=round(settings.rewind_ms * MS),
+        epoch_gap_ns=round(settings.epoch_gap_ms * MS),
+        budget_bytes=round(settings.budget_mib * (1 << 20)),
+    )
+
+
+def _timing(modality: ModalitySettings, station: StationSettings) -> Timing:
+    period_ns = round(1e9 / modality.rate_hz)
+    out_of_order_ms = modality.out_of_order_ms
+    if out_of_order_ms is None:
+        out_of_order_ms = station.out_of_order_ms
+    vector = modality.kind is Kind.VECTOR
+    return Timing(
+        period_ns=period_ns,
+        out_of_order_ns=round(out_of_order_ms * MS),
+        samples=modality.samples if vector else 0,
+        max_gap_ns=MAX_GAP_PERIODS * period_ns if vector else 0,
+    )
+
+
+def watched(
+    settings: StationSettings, motion_scales: Mapping[str, Sequence[float]]
+) -> dict[str, Watched]:
+    """What is normal for each modality."""
+    return {
+        name: Watched(
+            kind=one.kind,
+            rate_hz=one.rate_hz,
+            samples=one.samples,
+            frozen_after_ns=round((one.frozen_after_ms or FROZEN_AFTER_MS) * MS),
+            motion_threshold=one.motion_threshold or MOTION_THRESHOLD[one.kind],
+            motion_scale=tuple(motion_scales.get(name, ())),
+            dark_is_normal=one.dark_is_normal,
+        )
+        for name, one in settings.modalities.items()
+    }
+
+
+def alarm_rules(settings: Mapping[str, AlarmSettings]) -> dict[str, AlarmRule]:
+    """Configured rules over the built-in ones."""
+    built_in = {
+        str(condition): AlarmRule(on_delay_ns=delay_ns)
+        for condition, delay_ns in OBSERVED_ON_DELAY_NS.items()
+    }
+    configured = {
+        key: AlarmRule(
+            on_delay_ns=round(one.on_delay_ms * MS),
+            off_delay_ns=round(one.off_delay_ms * MS),
+            on_threshold=one.on_threshold,
+            off_threshold=one.off_threshold,
+            latched=one.latched,
+        )
+        for key, one in settings.items()
+    }
+    return {**built_in, **configured}

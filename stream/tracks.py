@@ -1,0 +1,266 @@
+"""What the aligner remembers of one modality, sorted by event time."""
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream.messages import (
+    Floats,
+    Frame,
+    ImageView,
+    Reading,
+    Samples,
+    TimesNs,
+    VectorView,
+)
+
+REMEMBERED = 256  # closed readings whose times are kept, to tell a duplicate from a late one
+LONG_AGO = -(1 << 62)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How a modality's readings are spaced; ``samples`` is 0 for an image modality."""
+
+    period_ns: int
+    out_of_order_ns: int
+    samples: int = 0
+    max_gap_ns: int = 0
+
+    @property
+    def reach_ns(self) -> int:
+        """How far beyond an anchor its window still looks, to interpolate its last sample."""
+        return self.period_ns * 3 // 2 if self.samples else 0
+
+    @property
+    def span_ns(self) -> int:
+        """From the first grid point of a window to its anchor."""
+        return self.period_ns * max(self.samples - 1, 0)
+
+
+class ImageTrack:
+    """Frames not yet closed, the last closed one and the one before it."""
+
+    def __init__(self, timing: Timing) -> None:
+        self.timing = timing
+        self.size_bytes = 0
+        self._times: list[int] = []
+        self._frames: list[Frame] = []
+        self._closed: deque[int] = deque(maxlen=REMEMBERED)
+
+    def append(self, frame: Frame) -> None:
+        """Take a frame newer than all others."""
+        self._times.append(frame.time_ns)
+        self._frames.append(frame)
+        self.size_bytes += frame.size_bytes
+
+    def insert(self, frame: Frame) -> None:
+        """Take a frame at its place."""
+        at = bisect_left(self._times, frame.time_ns)
+        self._times.insert(at, frame.time_ns)
+        self._frames.insert(at, frame)
+        self.size_bytes += frame.size_bytes
+
+    def seen(self, time_ns: int) -> bool:
+        """Whether a frame of this time is held, or was lately."""
+        at = bisect_left(self._times, time_ns)
+        held = at < len(self._times) and self._times[at] == time_ns
+        return held or time_ns in self._closed
+
+    def first_after(self, time_ns: int) -> int | None:
+        """The time of the first frame after this one, if there is one."""
+        at = bisect_right(self._times, time_ns)
+        return self._times[at] if at < len(self._times) else None
+
+    def times_between(self, after_ns: int, until_ns: int) -> TimesNs:
+        """Times in (after, until]."""
+        start, end = bisect_right(self._times, after_ns), bisect_right(self._times, until_ns)
+        return np.array(self._times[start:end], np.int64)
+
+    def held_times(self) -> list[int]:
+        """Times of all frames held."""
+        return list(self._times)
+
+    def view(self, anchor_ns: int) -> ImageView:
+        """The latest frame not after the anchor and at most one and a half periods old."""
+        at = bisect_right(self._times, anchor_ns)
+        if at == 0:
+            return ImageView(frame=None, previous=None, skew_ns=0, largest_gap_ns=0)
+        frame = self._frames[at - 1]
+        skew_ns = anchor_ns - frame.time_ns
+        previous = self._frames[at - 2] if at > 1 else None
+        gap_ns = frame.time_ns - previous.time_ns if previous is not None else 0
+        if skew_ns > self.timing.period_ns * 3 // 2:
+            return ImageView(frame=None, previous=None, skew_ns=skew_ns, largest_gap_ns=gap_ns)
+        return ImageView(frame=frame, previous=previous, skew_ns=skew_ns, largest_gap_ns=gap_ns)
+
+    def close(self, anchor_ns: int) -> None:
+        """Forget what no window after this anchor can need."""
+        oldest_needed = bisect_right(self._times, anchor_ns) - 2
+        if oldest_needed > 0:
+            self.drop_before(self._times[oldest_needed])
+
+    def drop_before(self, time_ns: int) -> None:
+        """Forget every frame older than this time."""
+        at = bisect_left(self._times, time_ns)
+        self.size_bytes -= sum(frame.size_bytes for frame in self._frames[:at])
+        self._closed.extend(self._times[:at])
+        del self._times[:at], self._frames[:at]
+
+    def drop_oldest(self) -> list[Reading]:
+        """Give up the oldest frame, where the bound on memory demands it."""
+        frame = self._frames[0]
+        self.drop_before(frame.time_ns + 1)
+        return [frame]
+
+
+class VectorTrack:
+    """Samples in one contiguous buffer: remembered, still needed, and not yet closed."""
+
+    def __init__(self, timing: Timing, channels: int, name: str = "") -> None:
+        self.timing = timing
+        self.channels = channels
+        self._name = name
+        self._times: TimesNs = np.zeros(1024, np.int64)
+        self._values: Floats = np.zeros((1024, channels))
+        self._start = 0  # the first sample that a window may need
+        self._end = 0
+        grid = np.arange(timing.samples - 1, -1, -1, dtype=np.int64)
+        self._offsets_ns = -grid * timing.period_ns
+        self._row_bytes = 8 + 8 * channels
+
+    @property
+    def size_bytes(self) -> int:
+        """What the samples that a window may need take."""
+        return (self._end - self._start) * self._row_bytes
+
+    def append(self, samples: Samples) -> None:
+        """Take samples in order and newer than all others."""
+        count = len(samples.times_ns)
+        if self._end + count > len(self._times):
+            self._make_room(count)
+        end = self._end + count
+        self._times[self._end : end] = samples.times_ns
+        self._values[self._end : end] = samples.values
+        self._end = end
+
+    def insert(self, samples: Samples) -> None:
+        """Take one sample at its place."""
+        if self._end + 1 > len(self._times):
+            self._make_room(1)
+        at = self._index(samples.time_ns)
+        self._times[at + 1 : self._end + 1] = self._times[at : self._end]
+        self._values[at + 1 : self._end + 1] = self._values[at : self._end]
+        self._times[at], self._values[at] = samples.times_ns[0], samples.values[0]
+        self._end += 1
+
+    def _make_room(self, count: int) -> None:
+        keep = max(self._start - REMEMBERED, 0)
+        held = self._end - keep
+        capacity = len(self._times)
+        while held + count > capacity // 2:
+            capacity *= 2
+        times, values = np.zeros(capacity, np.int64), np.zeros((capacity, self.channels))
+        times[:held], values[:held] = self._times[keep : self._end], self._values[keep : self._end]
+        self._times, self._values = times, values
+        self._start, self._end = self._start - keep, held
+
+    def _index(self, time_ns: int, side: str = "left") -> int:
+        return int(self._times[: self._end].searchsorted(time_ns, side))  # type: ignore[call-overload]
+
+    def seen(self, time_ns: int) -> bool:
+        """Whether a sample of this time is held, or was lately."""
+        at = self._index(time_ns)
+        return at < self._end and int(self._times[at]) == time_ns
+
+    def first_after(self, time_ns: int) -> int | None:
+        """The time of the first sample after this one, if there is one."""
+        at = max(self._index(time_ns, "right"), self._start)
+        return int(self._times[at]) if at < self._end else None
+
+    def times_between(self, after_ns: int, until_ns: int) -> TimesNs:
+        """Times in (after, until]."""
+        start, end = self._index(after_ns, "right"), self._index(until_ns, "right")
+        return self._times[max(start, self._start) : end].copy()
+
+    def held_times(self) -> list[int]:
+        """Times of all samples that a window may need."""
+        return [int(time) for time in self._times[self._start : self._end]]
+
+    def view(self, anchor_ns: int) -> VectorView:
+        """Interpolate to the grid that ends at the anchor, from samples within reach of it."""
+        first, last = self._start, self._index(anchor_ns + self.timing.reach_ns, "right")
+        if last <= first:
+            return self._empty()
+        times, values = self._times[first:last], self._values[first:last]
+        grid = self._offsets_ns + anchor_ns
+        right = times.searchsorted(grid)
+        left = right - 1
+        exact = right.clip(max=len(times) - 1)
+        outside = (left < 0) | (right >= len(times))
+        left.clip(0, out=left)
+        before, after = times[left], times[exact]
+        gap = after - before
+        weight = (grid - before) / np.where(gap > 0, gap, 1)
+        weight[outside] = 0.0
+        low, high = values[left], values[exact]
+        result = low + (high - low) * weight[:, None]
+        supported = (gap <= self.timing.max_gap_ns) & ~outside | (times[exact] == grid)
+        return self._finish(result, supported, times, anchor_ns, int(left[0]))
+
+    def _finish(
+        self,
+        values: Floats,
+        supported: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+        times: TimesNs,
+        anchor_ns: int,
+        oldest: int,
+    ) -> VectorView:
+        used = times[oldest:]
+        before = int(used.searchsorted(anchor_ns, "right"))
+        newest_ns = int(used[before - 1]) if before else LONG_AGO
+        tail_ns = anchor_ns - int(used[-1])
+        gap_ns = max(int(np.diff(used).max()) if len(used) > 1 else 0, tail_ns)
+        return VectorView(
+            values=values,
+            supported=supported,
+            skew_ns=anchor_ns - newest_ns if before else 0,
+            largest_gap_ns=gap_ns,
+            readings=int(before),
+        )
+
+    def _empty(self) -> VectorView:
+        shape = (self.timing.samples, self.channels)
+        return VectorView(
+            values=np.zeros(shape),
+            supported=np.zeros(self.timing.samples, np.bool_),
+            skew_ns=0,
+            largest_gap_ns=0,
+            readings=0,
+        )
+
+    def close(self, anchor_ns: int) -> None:
+        """Forget what no window after this anchor can need."""
+        first_needed = self._index(anchor_ns - self.timing.span_ns, "right") - 1
+        self._start = max(self._start, first_needed)
+
+    def drop_before(self, time_ns: int) -> None:
+        """Forget every sample older than this time."""
+        self._start = max(self._start, self._index(time_ns))
+
+    def drop_oldest(self) -> list[Reading]:
+        """Give up the oldest quarter of the samples, where the bound on memory demands it."""
+        count = max((self._end - self._start) // 4, 1)
+        cut = slice(self._start, self._start + count)
+        dropped = Samples(
+            modality=self._name,
+            times_ns=self._times[cut].copy(),
+            values=self._values[cut].copy(),
+        )
+        self._start += count
+        return [dropped]
+
+
+Track = ImageTrack | VectorTrack
