@@ -1,0 +1,1 @@
+"""Simulated stations: what their sensors would have recorded."""
