@@ -1,0 +1,1 @@
+"""Recordings of stations, read through one interface and written as MCAP."""
