@@ -1,0 +1,1 @@
+"""Sensor faults and how they are injected into a running stream."""
