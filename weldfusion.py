@@ -2,11 +2,17 @@
 
 import typer
 
+import simulators.command
+import stream.command
+
 app = typer.Typer(
     name="weldfusion",
     help="Fuse a robot station's streams, tell which sensor is lying, repair it, tell the MES.",
     no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
+stream.command.mount(app)
+simulators.command.mount(app)
 
 
 def main() -> None:

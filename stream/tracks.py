@@ -5,6 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.messages import (
     Floats,
@@ -17,7 +18,6 @@ from stream.messages import (
 )
 
 REMEMBERED = 256  # closed readings whose times are kept, to tell a duplicate from a late one
-LONG_AGO = -(1 << 62)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +63,14 @@ class ImageTrack:
         self._frames.insert(at, frame)
         self.size_bytes += frame.size_bytes
 
+    def holds(self, time_ns: int) -> bool:
+        """Whether a frame of this time is held."""
+        at = bisect_left(self._times, time_ns)
+        return at < len(self._times) and self._times[at] == time_ns
+
     def seen(self, time_ns: int) -> bool:
         """Whether a frame of this time is held, or was lately."""
-        at = bisect_left(self._times, time_ns)
-        held = at < len(self._times) and self._times[at] == time_ns
-        return held or time_ns in self._closed
+        return self.holds(time_ns) or time_ns in self._closed
 
     def first_after(self, time_ns: int) -> int | None:
         """The time of the first frame after this one, if there is one."""
@@ -79,9 +82,9 @@ class ImageTrack:
         start, end = bisect_right(self._times, after_ns), bisect_right(self._times, until_ns)
         return np.array(self._times[start:end], np.int64)
 
-    def held_times(self) -> list[int]:
-        """Times of all frames held."""
-        return list(self._times)
+    def held_until(self, time_ns: int) -> list[int]:
+        """Times of all frames held, up to and with this one."""
+        return self._times[: bisect_right(self._times, time_ns)]
 
     def view(self, anchor_ns: int) -> ImageView:
         """The latest frame not after the anchor and at most one and a half periods old."""
@@ -109,11 +112,11 @@ class ImageTrack:
         self._closed.extend(self._times[:at])
         del self._times[:at], self._frames[:at]
 
-    def drop_oldest(self) -> list[Reading]:
+    def drop_oldest(self) -> Reading:
         """Give up the oldest frame, where the bound on memory demands it."""
         frame = self._frames[0]
         self.drop_before(frame.time_ns + 1)
-        return [frame]
+        return frame
 
 
 class VectorTrack:
@@ -138,13 +141,13 @@ class VectorTrack:
 
     def append(self, samples: Samples) -> None:
         """Take samples in order and newer than all others."""
-        count = len(samples.times_ns)
-        if self._end + count > len(self._times):
+        count, end = len(samples.times_ns), self._end
+        if end + count > len(self._times):
             self._make_room(count)
-        end = self._end + count
-        self._times[self._end : end] = samples.times_ns
-        self._values[self._end : end] = samples.values
-        self._end = end
+            end = self._end
+        self._end = end + count
+        self._times[end : self._end] = samples.times_ns
+        self._values[end : self._end] = samples.values
 
     def insert(self, samples: Samples) -> None:
         """Take one sample at its place."""
@@ -155,13 +158,14 @@ class VectorTrack:
         self._values[at + 1 : self._end + 1] = self._values[at : self._end]
         self._times[at], self._values[at] = samples.times_ns[0], samples.values[0]
         self._end += 1
+        if at < self._start:
+            self._start += 1
 
     def _make_room(self, count: int) -> None:
+        """Move what is held to a buffer twice its size: amortised constant, and it shrinks too."""
         keep = max(self._start - REMEMBERED, 0)
         held = self._end - keep
-        capacity = len(self._times)
-        while held + count > capacity // 2:
-            capacity *= 2
+        capacity = max(2 * (held + count), 1024)
         times, values = np.zeros(capacity, np.int64), np.zeros((capacity, self.channels))
         times[:held], values[:held] = self._times[keep : self._end], self._values[keep : self._end]
         self._times, self._values = times, values
@@ -169,6 +173,11 @@ class VectorTrack:
 
     def _index(self, time_ns: int, side: str = "left") -> int:
         return int(self._times[: self._end].searchsorted(time_ns, side))  # type: ignore[call-overload]
+
+    def holds(self, time_ns: int) -> bool:
+        """Whether a sample of this time is held for a window to come."""
+        at = self._index(time_ns)
+        return self._start <= at < self._end and int(self._times[at]) == time_ns
 
     def seen(self, time_ns: int) -> bool:
         """Whether a sample of this time is held, or was lately."""
@@ -185,50 +194,51 @@ class VectorTrack:
         start, end = self._index(after_ns, "right"), self._index(until_ns, "right")
         return self._times[max(start, self._start) : end].copy()
 
-    def held_times(self) -> list[int]:
-        """Times of all samples that a window may need."""
-        return [int(time) for time in self._times[self._start : self._end]]
+    def held_until(self, time_ns: int) -> list[int]:
+        """Times of all samples that a window may need, up to and with this one."""
+        times: list[int] = self._times[self._start : self._index(time_ns, "right")].tolist()
+        return times
 
     def view(self, anchor_ns: int) -> VectorView:
         """Interpolate to the grid that ends at the anchor, from samples within reach of it."""
-        first, last = self._start, self._index(anchor_ns + self.timing.reach_ns, "right")
-        if last <= first:
+        start = self._start
+        end = self._index(anchor_ns + self.timing.reach_ns, "right")
+        if end <= start:
             return self._empty()
-        times, values = self._times[first:last], self._values[first:last]
+        times, values = self._times[start:end], self._values[start:end]
         grid = self._offsets_ns + anchor_ns
-        right = times.searchsorted(grid)
+        right = times.searchsorted(grid, "right")
         left = right - 1
-        exact = right.clip(max=len(times) - 1)
-        outside = (left < 0) | (right >= len(times))
-        left.clip(0, out=left)
-        before, after = times[left], times[exact]
-        gap = after - before
-        weight = (grid - before) / np.where(gap > 0, gap, 1)
-        weight[outside] = 0.0
-        low, high = values[left], values[exact]
-        result = low + (high - low) * weight[:, None]
-        supported = (gap <= self.timing.max_gap_ns) & ~outside | (times[exact] == grid)
-        return self._finish(result, supported, times, anchor_ns, int(left[0]))
+        if left[0] < 0 or right[-1] == len(times):
+            # A grid point outside has one neighbour only: it stands for both.
+            np.maximum(left, 0, out=left)
+            np.minimum(right, len(times) - 1, out=right)
+        before = times.take(left)
+        gap = times.take(right) - before
+        since = grid - before
+        low = values.take(left, axis=0)
+        result = values.take(right, axis=0)
+        result -= low
+        result *= (since / np.maximum(gap, 1))[:, None]
+        result += low
+        supported = (gap > 0) & (gap <= self.timing.max_gap_ns) | (since == 0)
+        return self._finish(result, supported, times[left.item(0) :], anchor_ns)
 
     def _finish(
         self,
         values: Floats,
-        supported: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
-        times: TimesNs,
+        supported: NDArray[np.bool_],
+        used: TimesNs,
         anchor_ns: int,
-        oldest: int,
     ) -> VectorView:
-        used = times[oldest:]
-        before = int(used.searchsorted(anchor_ns, "right"))
-        newest_ns = int(used[before - 1]) if before else LONG_AGO
-        tail_ns = anchor_ns - int(used[-1])
-        gap_ns = max(int(np.diff(used).max()) if len(used) > 1 else 0, tail_ns)
+        readings = int(used.searchsorted(anchor_ns, "right"))
+        largest_gap_ns = int((used[1:] - used[:-1]).max()) if len(used) > 1 else 0
         return VectorView(
             values=values,
             supported=supported,
-            skew_ns=anchor_ns - newest_ns if before else 0,
-            largest_gap_ns=gap_ns,
-            readings=int(before),
+            skew_ns=anchor_ns - used.item(readings - 1) if readings else 0,
+            largest_gap_ns=max(largest_gap_ns, anchor_ns - used.item(-1)),
+            readings=readings,
         )
 
     def _empty(self) -> VectorView:
@@ -250,7 +260,7 @@ class VectorTrack:
         """Forget every sample older than this time."""
         self._start = max(self._start, self._index(time_ns))
 
-    def drop_oldest(self) -> list[Reading]:
+    def drop_oldest(self) -> Reading:
         """Give up the oldest quarter of the samples, where the bound on memory demands it."""
         count = max((self._end - self._start) // 4, 1)
         cut = slice(self._start, self._start + count)
@@ -260,7 +270,7 @@ class VectorTrack:
             values=self._values[cut].copy(),
         )
         self._start += count
-        return [dropped]
+        return dropped
 
 
 Track = ImageTrack | VectorTrack

@@ -1,0 +1,16 @@
+"""Mounts the commands of this room."""
+
+import typer
+
+from simulators.broker_commands import inject, record, replay
+from simulators.check_command import check
+from simulators.demo_command import demo
+from simulators.model_commands import evaluate, train
+from simulators.recordings.command import info
+from simulators.stations.command import simulate
+
+
+def mount(app: typer.Typer) -> None:
+    """Add them to the command line, the most common first."""
+    for command in (demo, replay, record, info, simulate, inject, train, evaluate, check):
+        app.command()(command)

@@ -1,0 +1,64 @@
+"""One inject command to a replay that announces itself."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from stream.control import NAME_HEADER
+from stream.events import to_json
+from stream.outbox import JSON
+from stream.topics import Topics, topics_for
+from stream.transports.open import BrokerConfig, open_transport
+from stream.transports.transport import Message, Transport
+
+LISTEN_S = 5.0
+
+
+class InjectError(Exception):
+    """An injection that must not be sent; says why."""
+
+
+async def send_injection(
+    url: str, station: str, document: Mapping[str, Any], insecure: bool
+) -> None:
+    """Send it once the station's simulation state was seen to be valid; raises InjectError."""
+    topics = topics_for(url)
+    async with open_transport(BrokerConfig(url=url, insecure=insecure)) as transport:
+        await _require_simulation(transport, topics, station)
+        address = topics.command(station, "inject")
+        message = Message(
+            topic=address.topic,
+            key=address.key,
+            payload=to_json(document),
+            content_type=JSON,
+            headers={NAME_HEADER: "inject"},
+        )
+        await transport.publish(message)
+
+
+async def _require_simulation(transport: Transport, topics: Topics, station: str) -> None:
+    address = topics.simulation(station)
+    await transport.subscribe([address.topic])
+
+    async def valid() -> None:
+        async for delivery in transport.deliveries():
+            transport.acknowledge(delivery)
+            if delivery.key in ("", address.key) and _is_valid(delivery.payload):
+                return
+
+    try:
+        await asyncio.wait_for(valid(), LISTEN_S)
+    except TimeoutError:
+        raise InjectError(
+            f"{station} is not simulated: no replay has announced itself within {LISTEN_S:g} s"
+        ) from None
+
+
+def _is_valid(payload: bytes) -> bool:
+    try:
+        until = datetime.fromisoformat(json.loads(payload)["validUntil"])
+    except (ValueError, KeyError, TypeError):
+        return False
+    return until > datetime.now(UTC)

@@ -1,0 +1,67 @@
+"""From the replay command's options to a running replay."""
+
+import time
+from pathlib import Path
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from simulators.recordings.open import open_recording
+from simulators.recordings.recording import Recording
+from simulators.replay import Replay, ReplayOptions, last_will, refuse_busy
+from simulators.scenario import Planned, Scenario, plan
+from simulators.timing import duration_s
+from stream.config import parse, read_mapping
+from stream.topics import Topics, topics_for
+from stream.transports.open import BrokerConfig, open_transport
+
+LOOPED_S = 3600.0  # a scenario over an endless loop is planned this far
+
+
+async def play(
+    spec: str,
+    map_path: Path | None,
+    url: str,
+    options: ReplayOptions,
+    scenario: Path | None,
+    seed: int,
+    force: bool,
+    insecure: bool,
+) -> None:
+    """Open everything, refuse a busy station, play."""
+    recording = open_recording(spec, map_path)
+    total_s = options.seconds or (LOOPED_S if options.loop else duration_s(recording))
+    planned = _planned(scenario, seed, total_s, recording)
+    broker, topics = BrokerConfig(url=url, insecure=insecure), topics_for(url)
+    if not force:
+        async with open_transport(broker) as listener:
+            names = [(str(one.kind), name) for name, one in recording.modalities.items()]
+            await refuse_busy(listener, topics, options.station, names)
+    await _run(recording, broker, topics, options, planned, total_s)
+
+
+async def _run(
+    recording: Recording,
+    broker: BrokerConfig,
+    topics: Topics,
+    options: ReplayOptions,
+    planned: list[Planned],
+    total_s: float,
+) -> None:
+    will = last_will(topics, options.station)
+    columns = (TextColumn("replaying"), BarColumn(), TextColumn("{task.completed:.0f} s"))
+    async with open_transport(broker, will=will) as transport:
+        running = Replay(recording, transport, topics, options)
+        start_ns = time.time_ns()
+        running.plan(planned, start_ns)
+        with Progress(*columns, TimeRemainingColumn(), transient=True) as bar:
+            task = bar.add_task("replaying", total=total_s)
+            await running.run(start_ns, lambda done_s: bar.update(task, completed=done_s))
+
+
+def _planned(
+    scenario: Path | None, seed: int, total_s: float, recording: Recording
+) -> list[Planned]:
+    if scenario is None:
+        return []
+    parsed = parse(read_mapping(scenario), Scenario, str(scenario))
+    return plan(parsed, seed, total_s, recording.modalities)

@@ -1,0 +1,69 @@
+"""``weldfusion worker``: from a configuration file to a running pipeline and back."""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from stream.config import ConfigError, WorkerSettings, override, parse, read_mapping
+from stream.topics import topics_for
+from stream.transports.open import open_transport
+from stream.transports.transport import Transport
+
+log = structlog.get_logger(__name__)
+
+
+def read_worker(
+    path: Path, assignments: Sequence[str] = (), broker: str | None = None, insecure: bool = False
+) -> WorkerSettings:
+    """Read and override a worker's configuration; raises ConfigError with every mistake."""
+    content: dict[str, Any] = override(read_mapping(path), assignments)
+    if content.get("kind") != "worker":
+        raise ConfigError(str(path), [f"kind: must be 'worker', not {content.get('kind')!r}"])
+    if isinstance(content.get("broker", {}), dict):
+        given = dict(content.get("broker") or {})
+        if broker:
+            given["url"] = broker
+        if insecure:
+            given["insecure"] = True
+        content = {**content, "broker": given}
+    return parse(content, WorkerSettings, str(path))
+
+
+async def run_worker(settings: WorkerSettings, shadow: bool = False) -> None:
+    """Load the models, connect, and work until SIGTERM or SIGINT; then drain."""
+    from stream.engine import Engine
+    from stream.pipeline import Pipeline
+
+    engine = Engine(settings.stations, settings.model)
+    engine.warm_up()
+    transport = open_worker_transport(settings)
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with transport:
+        pipeline = Pipeline(settings, engine, transport, shadow=shadow)
+        if settings.metrics_port is not None:
+            pipeline.metrics.serve(settings.metrics_port)
+        log.info("working", stations=[one.id for one in settings.stations])
+        await pipeline.run(stop)
+    log.info("stopped cleanly")
+
+
+def open_worker_transport(settings: WorkerSettings) -> Transport:
+    """The worker's connection: a lasting session, so that nothing is lost over a restart."""
+    from stream.outbox import Outbox
+    from stream.wire import rfc3339
+
+    broker = settings.broker
+    if broker.address.scheme.startswith("kafka") and not broker.group:
+        broker = broker.model_copy(update={"group": f"weldfusion-{settings.name}"})
+    if not broker.client_id:
+        broker = broker.model_copy(update={"client_id": f"weldfusion-{settings.name}"})
+    topics = topics_for(broker.url)
+    gone = {"state": "gone", "worker": settings.name, "time": None, "validUntil": rfc3339(0)}
+    will = Outbox(topics).monitoring(settings.stations[0].id, gone)
+    return open_transport(broker, will=will, persistent=True)
