@@ -4,6 +4,7 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -163,9 +164,12 @@ def _check_security(config: BrokerConfig) -> None:
             f"{' and '.join(missing)} access to {config.url} is refused; use TLS and credentials, "
             "or allow it with insecure: true (--insecure)"
         )
-    structlog.get_logger(__name__).warning(
-        "the broker is not secured", url=config.url, access=" and ".join(missing)
-    )
+    _warn_once(config.url, " and ".join(missing))
+
+
+@lru_cache(maxsize=256)
+def _warn_once(url: str, access: str) -> None:
+    structlog.get_logger(__name__).warning("the broker is not secured", url=url, access=access)
 
 
 def _server(text: str, default_port: int) -> tuple[str, int]:

@@ -47,6 +47,7 @@ class Transport(Protocol):
     """
 
     refused: Counter[str]  # reason -> messages the transport itself had to drop
+    acknowledges_early: bool  # few may be open at once (MQTT's inflight window), so none is kept
 
     async def __aenter__(self) -> Self: ...
 

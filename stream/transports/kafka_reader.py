@@ -1,0 +1,299 @@
+"""Reading from Kafka: alone, every partition; in a group, the assigned ones, at least once."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
+
+from stream.transports.inbox import Inbox
+from stream.transports.kafka_offsets import PartitionOffsets
+from stream.transports.kafka_rebalance import Rebalance
+from stream.transports.kafka_topics import describe, existing
+from stream.transports.transport import Delivery
+
+_COMMIT_EVERY_S = 0.1
+_DISCOVER_EVERY_S = 3.0
+_BACK_OFF_S = 0.5
+_FETCH_MAX_WAIT_MS = 20
+# How long a call waits for records, and so how late a resumed topic or a new partition is seen.
+_POLL_MS = 50
+_MOST_RECORDS = 200
+# The end of a partition is known for sure only from a fetch that was answered lately.
+_FRESH_MS = 1000
+_log = structlog.get_logger(__name__)
+
+
+class KafkaReader:
+    """One consumer, what it has read, and what it may commit.
+
+    Compacted topics are state: they are read from their beginning at every assignment and never
+    committed. Others begin at the group's committed offset, else at the beginning, and without
+    a group at the end; ``from_beginning`` changes what holds where nothing is committed.
+    """
+
+    def __init__(
+        self,
+        admin: AIOKafkaAdminClient,
+        *,
+        connection: Mapping[str, Any],
+        group: str,
+        max_message_bytes: int,
+        from_beginning: bool | None = None,
+    ) -> None:
+        self.inbox = Inbox()
+        self._admin = admin
+        self._group = group
+        self._from_beginning = bool(group) if from_beginning is None else from_beginning
+        self._offsets: dict[TopicPartition, PartitionOffsets] = {}
+        self._placed: set[TopicPartition] = set()
+        self._paused: set[str] = set()
+        self._names: set[str] = set()
+        self._patterns: list[re.Pattern[str]] = []
+        self._assigned = asyncio.Event()
+        self._discovering = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closed = False
+        self.consumer = AIOKafkaConsumer(
+            **connection,
+            group_id=group or None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            partition_assignment_strategy=(RangePartitionAssignor,),
+            fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
+            max_partition_fetch_bytes=max_message_bytes,
+        )
+
+    async def start(self) -> None:
+        """Connect, and begin what goes on in the background."""
+        await self.consumer.start()
+        job = self._commit if self._group else self._discover
+        every_s = _COMMIT_EVERY_S if self._group else _DISCOVER_EVERY_S
+        self._tasks.append(asyncio.create_task(_regularly(job, every_s)))
+
+    async def close(self) -> None:
+        """Commit what was acknowledged and leave the group."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._closed = True
+        if self._group:
+            with suppress(KafkaError, IllegalStateError):
+                await self._commit()
+        await self.consumer.stop()
+        self.inbox.close()
+
+    async def subscribe(self, topics: Sequence[str]) -> None:
+        """Read these names and ``^`` patterns too; returns once partitions are assigned."""
+        if not self._group:
+            async with self._discovering:
+                self._add(topics)
+                await self._read_new(at_first=True)
+            return
+        self._add(topics)
+        self._assigned.clear()
+        self._placed.clear()
+        listener = Rebalance(revoked=self._on_revoked, assigned=self._on_assigned)
+        if self._patterns:
+            parts = [f"^{re.escape(name)}$" for name in sorted(self._names)]
+            parts += [pattern.pattern for pattern in self._patterns]
+            pattern = "|".join(f"(?:{part})" for part in parts)
+            self.consumer.subscribe(pattern=pattern, listener=listener)
+        else:
+            self.consumer.subscribe(topics=list(self._names), listener=listener)
+        await self._assigned.wait()
+
+    def _add(self, topics: Sequence[str]) -> None:
+        self._names.update(topic for topic in topics if not topic.startswith("^"))
+        self._patterns += [re.compile(topic) for topic in topics if topic.startswith("^")]
+
+    async def next(self) -> Delivery | None:
+        """Give the next delivery; None once closed."""
+        while not self.inbox.ready:
+            try:
+                await self._fetch()
+            except ConsumerStoppedError:
+                return None
+            except (KafkaError, IllegalStateError) as error:
+                _log.warning("Kafka cannot be read at present", reason=repr(error))
+                await asyncio.sleep(_BACK_OFF_S)
+        return await self.inbox.take()
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Let the commit pass this record once those before it are acknowledged as well."""
+        offsets, offset = delivery.position
+        offsets.acknowledge(offset)
+
+    def pause(self, topic: str) -> None:
+        """Hold back what was read of a topic and fetch no more of it."""
+        for name in self._covered(topic) | {topic}:
+            self._paused.add(name)
+            self.inbox.hold(name)
+        self.consumer.pause(*self._partitions(self._paused))
+
+    def resume(self, topic: str) -> None:
+        """Read a paused topic again."""
+        names = self._covered(topic) | {topic}
+        self._paused -= names
+        self.consumer.resume(*self._partitions(names))
+        for name in names:
+            self.inbox.release(name)
+
+    def exhausted(self, topic: str) -> bool:
+        """Whether everything up to the last stable offset was read, as of a recent fetch."""
+        names = self._covered(topic)
+        partitions = self._partitions(names)
+        return (
+            bool(partitions)
+            and not any(self.inbox.holds(name) for name in names)
+            and all(self._at_end(partition) for partition in partitions)
+        )
+
+    async def _fetch(self) -> None:
+        if self._closed:
+            raise ConsumerStoppedError
+        if self._group:
+            await self._place()
+        if not self._placed:
+            # Asked for no partition in particular, it would hand out those of any.
+            await asyncio.sleep(_POLL_MS / 1000)
+            return
+        batches = await self.consumer.getmany(
+            *self._placed, timeout_ms=_POLL_MS, max_records=_MOST_RECORDS
+        )
+        now_ns = time.time_ns()
+        for partition, records in batches.items():
+            offsets = self._offsets[partition]
+            for record in records:
+                self.inbox.put(offsets.delivery(record, now_ns))
+
+    async def _place(self) -> None:
+        """Seek explicitly in partitions that were assigned: the fetcher begins before we know."""
+        new = self.consumer.assignment() - self._placed
+        topics = await describe(self._admin, sorted({partition.topic for partition in new}))
+        for partition in new:
+            state = partition.topic in topics and topics[partition.topic].compacted
+            known = self._offsets.get(partition)
+            if state:
+                offsets = known or await self._state_from_beginning(partition)
+            else:
+                offsets = await self._from_committed(partition, known)
+            self._seek(partition, offsets)
+
+    async def _from_committed(
+        self, partition: TopicPartition, known: PartitionOffsets | None
+    ) -> PartitionOffsets:
+        committed = await self.consumer.committed(partition)
+        if known is not None and known.next >= (committed or 0):
+            return known
+        if committed is None:
+            committed = await self._edge(partition, earliest=self._from_beginning)
+        return PartitionOffsets(committed)
+
+    def _seek(self, partition: TopicPartition, offsets: PartitionOffsets) -> None:
+        if partition not in self.consumer.assignment():
+            return
+        self.consumer.seek(partition, offsets.next)
+        self._offsets[partition] = offsets
+        self._placed.add(partition)
+        if partition.topic in self._paused:
+            self.consumer.pause(partition)
+
+    async def _discover(self) -> None:
+        async with self._discovering:
+            await self._read_new(at_first=False)
+
+    async def _read_new(self, *, at_first: bool) -> None:
+        """Without a group: read every partition of the topics that exist by now."""
+        names = set(self._names)
+        for pattern in self._patterns:
+            names.update(await existing(self._admin, pattern))
+        topics = await describe(self._admin, sorted(names))
+        every = {TopicPartition(t.name, part) for t in topics.values() for part in t.partitions}
+        if not every - self._offsets.keys():
+            return
+        for partition in every - self._offsets.keys():
+            if topics[partition.topic].compacted:
+                offsets = await self._state_from_beginning(partition)
+            else:
+                # What appears later is read whole: nothing of it can have been missed before.
+                earliest = not at_first or self._from_beginning
+                offsets = PartitionOffsets(await self._edge(partition, earliest=earliest))
+            self._offsets[partition] = offsets
+        self.consumer.assign(sorted(self._offsets))
+        self._placed.clear()
+        for partition, offsets in self._offsets.items():
+            self._seek(partition, offsets)
+
+    async def _state_from_beginning(self, partition: TopicPartition) -> PartitionOffsets:
+        start = await self._edge(partition, earliest=True)
+        live_from = await self._edge(partition, earliest=False)
+        return PartitionOffsets(start, live_from=live_from, commits=False)
+
+    async def _edge(self, partition: TopicPartition, *, earliest: bool) -> int:
+        ask = self.consumer.beginning_offsets if earliest else self.consumer.end_offsets
+        offset: int = (await ask([partition]))[partition]
+        return offset
+
+    async def _commit(self) -> None:
+        assigned = self.consumer.assignment()
+        offsets = {
+            partition: offset
+            for partition in self._placed & assigned
+            if (offset := self._offsets[partition].to_commit) is not None
+        }
+        if not offsets:
+            return
+        await self.consumer.commit(offsets)
+        for partition, offset in offsets.items():
+            if partition in self._offsets:
+                self._offsets[partition].committed(offset)
+
+    async def _on_revoked(self) -> None:
+        with suppress(KafkaError, IllegalStateError):
+            await self._commit()
+        self._placed.clear()
+
+    def _on_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        # A partition that stays goes on where it was; of one that went, nothing is handed on.
+        kept = set(assigned)
+        self._offsets = {p: offsets for p, offsets in self._offsets.items() if p in kept}
+        mine = set(map(id, self._offsets.values()))
+        self.inbox.drop(lambda delivery: id(delivery.position[0]) not in mine)
+        self._placed.clear()
+        self._assigned.set()
+
+    def _covered(self, topic: str) -> set[str]:
+        names = {partition.topic for partition in self._offsets}
+        if not topic.startswith("^"):
+            return names & {topic}
+        return {name for name in names if re.match(topic, name)}
+
+    def _partitions(self, names: set[str]) -> list[TopicPartition]:
+        return [partition for partition in self._placed if partition.topic in names]
+
+    def _at_end(self, partition: TopicPartition) -> bool:
+        end = self.consumer.last_stable_offset(partition)
+        polled_ms = self.consumer.last_poll_timestamp(partition)
+        if end is None or polled_ms is None or time.time() * 1000 - polled_ms > _FRESH_MS:
+            return False
+        # Its position is ahead of the last record where a transaction's marker ends the partition.
+        state = self.consumer._subscription.subscription.assignment.state_value(partition)
+        return bool(state.has_valid_position and state.position >= end)
+
+
+async def _regularly(job: Callable[[], Any], every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await job()
+        except Exception as error:  # whatever it was, the next attempt may succeed
+            _log.warning("Kafka: to be tried again", reason=repr(error))

@@ -1,0 +1,96 @@
+"""How paho-mqtt is set up, and what its packets carry beside topic and payload."""
+
+import uuid
+from typing import Any
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from stream.transports.open import BrokerConfig
+from stream.transports.topics import is_name
+from stream.transports.transport import Message, TransportError
+
+_BACK_OFF_S = (1, 16)
+_SESSION_EXPIRY_S = 24 * 3600
+# What an MQTT packet needs beside topic, headers and payload.
+_PACKET_OVERHEAD = 256
+CONTENT_TYPE = "content-type"
+
+
+def build_client(
+    config: BrokerConfig, *, five: bool, persistent: bool, will: Message | None
+) -> Client:
+    """Give a client that is told everything but its callbacks and has not connected yet."""
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=config.client_id or f"weldfusion-{uuid.uuid4().hex[:12]}",
+        clean_session=None if five else not persistent,
+        protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
+        manual_ack=True,
+    )
+    client.reconnect_delay_set(*_BACK_OFF_S)
+    if config.username:
+        client.username_pw_set(config.username, config.password())
+    if config.address.encrypted:
+        files = (config.ca_file, config.cert_file, config.key_file)
+        authority, certificate, key = (str(file) if file else None for file in files)
+        client.tls_set(authority, certificate, key)
+    if will is not None:
+        properties = message_properties(will, PacketTypes.WILLMESSAGE) if five else None
+        client.will_set(will.topic, will.payload, will.qos, will.retain, properties)
+    return client
+
+
+def connect(client: Client, config: BrokerConfig, *, five: bool, persistent: bool) -> None:
+    """Let the network thread connect as soon as it is started."""
+    ((host, port),) = config.address.servers
+    if not five:
+        client.connect_async(host, port, config.keepalive_s)
+        return
+    properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    if persistent:
+        properties.SessionExpiryInterval = _SESSION_EXPIRY_S
+    if config.receive_maximum:
+        properties.ReceiveMaximum = config.receive_maximum
+    client.connect_async(
+        host, port, config.keepalive_s, clean_start=not persistent, properties=properties
+    )
+
+
+def message_properties(message: Message, packet: int = PacketTypes.PUBLISH) -> Properties:
+    """Give a message's content type, expiry and headers as MQTT 5 knows them."""
+    properties: Any = Properties(packet)  # type: ignore[no-untyped-call]
+    if message.content_type:
+        properties.ContentType = message.content_type
+    if message.expiry_s is not None:
+        properties.MessageExpiryInterval = message.expiry_s
+    if message.headers:
+        properties.UserProperty = list(message.headers.items())
+    found: Properties = properties
+    return found
+
+
+def check(message: Message, most_bytes: int, most_packet_bytes: int) -> None:
+    """Raise TransportError for what must not be sent; the broker's own limit is 0 where unknown."""
+    if not is_name(message.topic):
+        raise TransportError(f"nothing can be published to the topic {message.topic!r}")
+    if most_packet_bytes:
+        overhead = _PACKET_OVERHEAD + len(message.topic.encode())
+        overhead += sum(len(name) + len(text) for name, text in message.headers.items())
+        most_bytes = min(most_bytes, max(most_packet_bytes - overhead, 0))
+    if len(message.payload) > most_bytes:
+        raise TransportError(
+            f"too large for {message.topic}: {len(message.payload)} bytes, at most {most_bytes}"
+        )
+
+
+def headers(properties: Properties | None) -> dict[str, str]:
+    """Give what a received message carries in user properties, and its content type."""
+    if properties is None:
+        return {}
+    found = dict(getattr(properties, "UserProperty", ()))
+    if content_type := getattr(properties, "ContentType", ""):
+        found[CONTENT_TYPE] = content_type
+    return found
