@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stream.command import Insecure, fail
+from stream.command import Insecure, MqttVersion, broker_config, fail
 
 Station = Annotated[str, typer.Option(help="Station: enterprise/site/area/line/cell.")]
 DEFAULT_STATION = "weldfusion/demo/hall/line/cell"
@@ -34,6 +34,7 @@ def replay(
         bool, typer.Option("--force", help="Play even where the station already gets data.")
     ] = False,
     insecure: Insecure = False,
+    mqtt_version: MqttVersion = "5",
 ) -> None:
     """Play a recording onto a broker as if its station ran now; faults can be injected live.
 
@@ -60,7 +61,8 @@ def replay(
         chosen = secrets.randbelow(1 << 31) if seed is None else seed
         if scenario is not None and seed is None:
             typer.echo(f"seed {chosen}")
-        asyncio.run(play(recording, map, to, options, scenario, chosen, force, insecure))
+        broker = broker_config(to, insecure, mqtt_version)
+        asyncio.run(play(recording, map, broker, options, scenario, chosen, force))
     except (
         RecordingError,
         ReplayError,
@@ -79,10 +81,12 @@ def record(
     seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     insecure: Insecure = False,
+    mqtt_version: MqttVersion = "5",
 ) -> None:
     """Record a station's data topics into an MCAP file until Ctrl-C; opens in Foxglove."""
     from simulators.recorder import record_station
     from simulators.recordings.recording import RecordingError
+    from stream.config import ConfigError
     from stream.logs import configure_logs
     from stream.transports.transport import TransportError
 
@@ -90,9 +94,10 @@ def record(
     try:
         if out.exists() and not force:
             raise RecordingError(f"--out {out}: the file exists; --force overwrites it")
-        count = asyncio.run(record_station(url, checked_station(station), out, seconds, insecure))
+        broker = broker_config(url, insecure, mqtt_version)
+        count = asyncio.run(record_station(broker, checked_station(station), out, seconds))
         typer.echo(f"{out}: {count} messages, {out.stat().st_size / 1e6:.1f} MB")
-    except (RecordingError, TransportError, ValueError) as error:
+    except (ConfigError, RecordingError, TransportError, ValueError) as error:
         raise fail("record", error) from error
 
 
@@ -106,9 +111,11 @@ def inject(
     seconds: Annotated[float, typer.Option(min=0.1, help="How long it lasts.")] = 5.0,
     seed: Annotated[int | None, typer.Option(help="Seed of what the fault draws.")] = None,
     insecure: Insecure = False,
+    mqtt_version: MqttVersion = "5",
 ) -> None:
     """Inject one fault into a running replay; refused where no replay announces itself."""
     from simulators.injecting import InjectError, send_injection
+    from stream.config import ConfigError
     from stream.logs import configure_logs
     from stream.transports.transport import TransportError
 
@@ -124,9 +131,10 @@ def inject(
             "seconds": seconds,
             "seed": secrets.randbelow(1 << 31) if seed is None else seed,
         }
-        asyncio.run(send_injection(url, checked_station(station), document, insecure))
+        broker = broker_config(url, insecure, mqtt_version)
+        asyncio.run(send_injection(broker, checked_station(station), document))
         typer.echo(f"{fault}, severity {severity:g}, for {seconds:g} s")
-    except (InjectError, TransportError, ValueError) as error:
+    except (ConfigError, InjectError, TransportError, ValueError) as error:
         raise fail("inject", error) from error
 
 

@@ -18,6 +18,7 @@ import yaml
 from simulators.recordings.open import open_recording
 from simulators.recordings.recording import Recording
 from simulators.scoreboard import Scoreboard
+from stream.command import broker_config
 from stream.messages import Kind
 from stream.topics import KafkaTopics, Topics, topics_for
 from stream.transports.open import BrokerConfig, open_transport
@@ -73,7 +74,7 @@ def broker_for(name: str, say: Callable[[str], None]) -> Iterator[str]:
         yield name
 
 
-def worker_configuration(recording: Recording, model: str, url: str, insecure: bool) -> str:
+def worker_configuration(recording: Recording, model: str, broker: BrokerConfig) -> str:
     """The worker's YAML for a recording's own modalities."""
     modalities = {
         name: {"kind": str(one.kind), "rate_hz": one.rate_hz, **_shape(one.kind, len(one.names))}
@@ -83,7 +84,7 @@ def worker_configuration(recording: Recording, model: str, url: str, insecure: b
         {
             "kind": "worker",
             "name": "demo",
-            "broker": {"url": url, "insecure": insecure},
+            "broker": broker.model_dump(include={"url", "insecure", "protocol"}),
             "status_interval_s": 1.0,
             "stations": [{"id": STATION, "model": model, "modalities": modalities}],
         },
@@ -108,6 +109,8 @@ class Demo:
     def __init__(self, options: DemoOptions, url: str, show: Callable[[Seen], None]) -> None:
         self._options, self._url, self._show = options, url, show
         self._topics = topics_for(url)
+        # the embedded MQTT broker speaks 3.1.1 and is slow to say so
+        self._mqtt_version = "3.1.1" if options.broker == "mqtt" else "5"
         self.board = Scoreboard()
         self._state = ""
 
@@ -115,8 +118,8 @@ class Demo:
         """Play the demo; return its result."""
         options = self._options
         recording = open_recording(options.recording)
-        config = worker_configuration(recording, options.model, self._url, options.insecure)
-        broker = BrokerConfig(url=self._url, insecure=options.insecure)
+        broker = broker_config(self._url, options.insecure, self._mqtt_version)
+        config = worker_configuration(recording, options.model, broker)
         with tempfile.TemporaryDirectory(prefix="weldfusion-demo-") as folder:
             path = Path(folder) / "worker.yaml"
             path.write_text(config)
@@ -142,7 +145,7 @@ class Demo:
         options = self._options
         arguments = [options.recording, "--to", self._url, "--station", STATION, "--force"]
         arguments += ["--seed", str(options.seed), "--seconds", str(options.seconds), "--loop"]
-        arguments += ["--scenario", str(scenario)]
+        arguments += ["--scenario", str(scenario), "--mqtt-version", self._mqtt_version]
         return [*arguments, *(["--insecure"] if options.insecure else [])]
 
     async def _listen(self, transport: Transport) -> None:

@@ -20,12 +20,10 @@ class InjectError(Exception):
     """An injection that must not be sent; says why."""
 
 
-async def send_injection(
-    url: str, station: str, document: Mapping[str, Any], insecure: bool
-) -> None:
+async def send_injection(broker: BrokerConfig, station: str, document: Mapping[str, Any]) -> None:
     """Send it once the station's simulation state was seen to be valid; raises InjectError."""
-    topics = topics_for(url)
-    async with open_transport(BrokerConfig(url=url, insecure=insecure)) as transport:
+    topics = topics_for(broker.url)
+    async with open_transport(broker) as transport:
         await _require_simulation(transport, topics, station)
         address = topics.command(station, "inject")
         message = Message(

@@ -21,14 +21,14 @@ PROBE_S = 2.0  # heard before the file is begun, to know every modality and its 
 
 
 async def record_station(
-    url: str, station: str, out: Path, seconds: float | None, insecure: bool
+    broker: BrokerConfig, station: str, out: Path, seconds: float | None
 ) -> int:
     """Record until ``seconds`` are over or SIGINT/SIGTERM; return the number of messages."""
-    topics = topics_for(url)
+    topics = topics_for(broker.url)
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    async with open_transport(BrokerConfig(url=url, insecure=insecure)) as transport:
+    async with open_transport(broker) as transport:
         await transport.subscribe(_data_topics(topics, station))
         queue: asyncio.Queue[Record] = asyncio.Queue()
 

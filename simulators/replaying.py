@@ -20,18 +20,17 @@ LOOPED_S = 3600.0  # a scenario over an endless loop is planned this far
 async def play(
     spec: str,
     map_path: Path | None,
-    url: str,
+    broker: BrokerConfig,
     options: ReplayOptions,
     scenario: Path | None,
     seed: int,
     force: bool,
-    insecure: bool,
 ) -> None:
     """Open everything, refuse a busy station, play."""
     recording = open_recording(spec, map_path)
     total_s = options.seconds or (LOOPED_S if options.loop else duration_s(recording))
     planned = _planned(scenario, seed, total_s, recording)
-    broker, topics = BrokerConfig(url=url, insecure=insecure), topics_for(url)
+    topics = topics_for(broker.url)
     if not force:
         async with open_transport(broker) as listener:
             names = [(str(one.kind), name) for name, one in recording.modalities.items()]

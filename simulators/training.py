@@ -27,6 +27,7 @@ from simulators.datasets import (
     open_dataset,
 )
 from simulators.recordings.recording import Recording
+from stream.messages import Kind
 
 PROTOCOLS = ("A", "B")
 ROUND_EPISODES = 6  # of the training share, corrupted anew in each round of stage 2
@@ -56,8 +57,15 @@ class TrainSettings(BaseModel):
             corrector=self.corrector,
             precision=self.precision,
             session_baseline=self.session_baseline,
-            window_hz=self.window_hz,
+            window_hz=self.window_hz or _anchor_hz(self.modalities, recording),
         )
+
+
+def _anchor_hz(wanted: Mapping[str, ModalityConfig], recording: Recording) -> float:
+    """The rate of the anchor: the first image, else the first vector."""
+    used = [one for name, one in recording.modalities.items() if not wanted or name in wanted]
+    images = [one for one in used if one.kind is Kind.IMAGE]
+    return (images or used)[0].rate_hz
 
 
 def train_checkpoint(
@@ -151,7 +159,7 @@ def _protocol(
     return {
         "classes": figures,
         "macro_f1": macro_f1(figures),
-        "recall_at_far": _recall_at_far(card, scores, pairs, clean_scores, names),
+        "recall_at_far": _recall_at_far(loaded, scores, pairs, clean_scores, names),
         "error": correction_errors(fusion, pairs),
         "recall_by_fault": _by_fault(scores, pairs, names),
         "faulty_windows": int((pairs.faulty_modality >= 0).sum()),
@@ -159,27 +167,23 @@ def _protocol(
 
 
 def _recall_at_far(
-    card: Card,
+    loaded: Loaded,
     scores: Mapping[str, NDArray[np.float64]],
     pairs: Pairs,
     clean_scores: Mapping[str, NDArray[np.float64]],
     names: Sequence[str],
 ) -> dict[str, Any]:
     """Recall at the thresholds frozen on calibration, beside the false alarms measured here."""
+    thresholds = loaded.card.calibration.thresholds[loaded.fusion.precision]
     report: dict[str, Any] = {}
     for label, rate in (("1e-2", "0.01"), ("1e-3", "0.001")):
         report[label] = {}
         for name in names:
-            threshold = _threshold(card, rate)
+            threshold = thresholds[rate]
             point = operating_point(scores, pairs.faulty_modality, name, threshold)
             measured = float((clean_scores[name] > threshold).mean())
             report[label][name] = {"recall": point["recall"], "measured_far": measured}
     return report
-
-
-def _threshold(card: Card, rate: str) -> float:
-    by_precision = card.calibration.thresholds[rate]
-    return float(next(iter(by_precision.values())))
 
 
 def _by_fault(

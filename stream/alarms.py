@@ -60,7 +60,12 @@ class Observation:
     @property
     def severity(self) -> int:
         """1-1000, half of it at the limit; saturates as the score grows."""
-        return min(1000, max(1, round(1000 * self.score / (1 + self.score)))) if self.score else 1
+        return max(1, round(1000 * share(self.score)))
+
+
+def share(score: float) -> float:
+    """A score as a share: 0 for nothing or NaN, .5 at the limit, 1 for infinity."""
+    return 1 / (1 + 1 / score) if score > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,13 +134,13 @@ class Alarms:
         """Nothing: an active alarm stays active when a worker stops."""
         return []
 
-    def reset(self, modality: str, condition: Condition, time_ns: int) -> list[Change]:
+    def reset(self, modality: str, condition: Condition, time_ns: int, epoch: int) -> list[Change]:
         """Clear an alarm on command, which is how a latched one goes."""
         state = self._states.pop((modality, str(condition)), _State())
         if state.raised_ns is None:
             return []
         seen = Observation(
-            modality=modality, condition=condition, score=0.0, time_ns=time_ns, epoch=state.epoch
+            modality=modality, condition=condition, score=0.0, time_ns=time_ns, epoch=epoch
         )
         return [_change(Transition.CLEARED, state, seen, self.rule(modality, condition))]
 
@@ -166,12 +171,11 @@ def _step_inactive(
     state: _State, seen: Observation, rule: AlarmRule
 ) -> tuple[_State, Change | None]:
     """Pending starts at the on threshold and goes on while the off threshold is held."""
-    needed = rule.on_threshold if state.onset_ns is None else rule.off_threshold
-    if seen.score < needed:
+    pending_ns = state.onset_ns if state.epoch == seen.epoch else None
+    needed = rule.on_threshold if pending_ns is None else rule.off_threshold
+    if not seen.score >= needed:  # NaN holds nothing
         return _State(), None
-    onset_ns = state.onset_ns
-    if onset_ns is None or state.epoch != seen.epoch:
-        onset_ns = seen.time_ns
+    onset_ns = seen.time_ns if pending_ns is None else min(pending_ns, seen.time_ns)
     state = _State(onset_ns=onset_ns, epoch=seen.epoch)
     if seen.time_ns - onset_ns < rule.on_delay_ns:
         return state, None
@@ -194,6 +198,7 @@ def _step_active(state: _State, seen: Observation, rule: AlarmRule) -> tuple[_St
 def _step_holding(
     state: _State, seen: Observation, rule: AlarmRule
 ) -> tuple[_State, Change | None]:
+    state = replace(state, told_ns=min(state.told_ns, seen.time_ns))  # an epoch may lie before
     same_band = _band(seen.severity) == _band(state.told_severity)
     if same_band or seen.time_ns - state.told_ns < UPDATE_INTERVAL_NS:
         return state, None

@@ -49,28 +49,29 @@ class Aligner:
             name: Lane(name=name, spec=modality, limits=limits)
             for name, modality in spec.modalities.items()
         }
+        self._anchor = self._lanes[spec.anchor] if spec.anchor else None
         self._closed_until_ns = LONG_AGO  # the last anchor
-        self._next_check_ns = LONG_AGO  # no lane's watermark below this can close a window
+        # No window can be closed before this lane, or any where it is None, has passed this time.
+        self._waits_for: Lane | None = None
+        self._next_check_ns = LONG_AGO
 
     # What comes in
 
-    def add(self, item: Reading | Idle, now_ns: int = 0) -> list[Output]:
+    def add(self, item: Reading | Idle, now_ns: int = 0) -> Sequence[Output]:
         """Take a reading or an idle mark; return the windows it closes and what it refuses."""
         lane = self._lanes[item.modality]
         if isinstance(item, Idle):
             lane.idle = True
             return [*self._turn_epoch(), *self._close()]
-        outputs: list[Output] = [*lane.take(item)]
-        if lane.name == self.spec.anchor and (
-            self._next_check_ns == NEVER or item.time_ns < self._next_check_ns
-        ):
-            self._next_check_ns = LONG_AGO
-        if lane.clock.gone_back:
-            outputs += self._turn_epoch()
-        if lane.clock.watermark_ns > self._next_check_ns or not lane.live:
-            outputs += self._close()
-        outputs += lane.bound()
-        return outputs
+        refused = lane.take(item)
+        if lane is self._anchor and item.time_ns < self._next_check_ns:
+            self._waits_for, self._next_check_ns = None, self._next_frame_ns(lane)
+        if lane.clock.rewound and lane.clock.gone_back:
+            return [*refused, *self._turn_epoch(), *self._close()]
+        waits_for = self._waits_for
+        if (waits_for is None or waits_for is lane) and lane.has_passed(self._next_check_ns):
+            return [*refused, *self._close()]
+        return refused
 
     def expire(self, now_ns: int) -> list[Output]:
         """Nothing here waits for the clock."""
@@ -99,12 +100,12 @@ class Aligner:
             return []
         outputs: list[Output] = [late for lane in lanes for late in lane.end()]
         outputs += self._close(ClosedBy.FLUSH)
-        held = [lane.clock.rewound.take() for lane in lanes]
+        held = [lane.clock.rewound.give_all() for lane in lanes]
         idle = [Idle(modality=lane.name) for lane in lanes if lane.idle]
         for lane in lanes:
-            lane.reset()
+            lane.turn()
         self.epoch += 1
-        self._closed_until_ns = self._next_check_ns = LONG_AGO
+        self._waits_for, self._closed_until_ns, self._next_check_ns = None, LONG_AGO, LONG_AGO
         for item in (*chain.from_iterable(held), *idle):
             outputs += self.add(item)
         return outputs
@@ -115,31 +116,35 @@ class Aligner:
         """Close windows in order until one has to wait for a live lane."""
         lanes = self._lanes.values()
         outputs: list[Output] = []
+        self._waits_for = None
         while (anchor_ns := self._next_anchor_ns()) != NEVER:
             waiting = [lane for lane in lanes if not lane.has_passed(anchor_ns)]
-            if forced is None and any(lane.live for lane in waiting):
-                break
+            if waiting and forced is None:
+                self._waits_for = next((lane for lane in waiting if lane.live), None)
+                if self._waits_for is not None:
+                    break
             self._begin_epoch_after_gap(anchor_ns)
             window = self._window(anchor_ns, _closed_by(waiting))
             if any(view.present for view in window.views.values()):
                 outputs.append(window)
             self._settle(anchor_ns)
-        waits_for_frame = self.spec.anchor and self._lanes[self.spec.anchor].live
+        waits_for_frame = self._anchor is not None and self._anchor.live
         # A due anchor may yet move to an earlier time, as long as readings are missing.
         self._next_check_ns = anchor_ns if waits_for_frame else LONG_AGO
         return outputs
 
     def _next_anchor_ns(self) -> int:
         """The next anchor: a frame, or a due time where frames do not come; NEVER if none."""
-        if not self.spec.anchor:
-            return self._due_ns(list(self._lanes.values()))
-        lane = self._lanes[self.spec.anchor]
+        if self._anchor is not None:
+            frame_ns = self._next_frame_ns(self._anchor)
+            if frame_ns != NEVER or self._anchor.live:
+                return frame_ns
+        return self._due_ns(list(self._lanes.values()))
+
+    def _next_frame_ns(self, lane: Lane) -> int:
         assert lane.track is not None
-        after_ns = max(lane.clock.horizon_ns, self._closed_until_ns)
-        frame_ns = lane.track.first_after(after_ns)
-        if frame_ns is not None:
-            return frame_ns
-        return NEVER if lane.live else self._due_ns(list(self._lanes.values()))
+        frame_ns = lane.track.first_after(max(lane.clock.horizon_ns, self._closed_until_ns))
+        return NEVER if frame_ns is None else frame_ns
 
     def _due_ns(self, lanes: list[Lane]) -> int:
         """The next anchor on the configured period, if the readings held reach that far."""
@@ -188,15 +193,16 @@ class Aligner:
             anchor_ns=anchor_ns,
             closed_by=closed_by,
             views=views,
-            idle=frozenset(name for name, lane in self._lanes.items() if lane.idle),
+            idle=frozenset([name for name, lane in self._lanes.items() if lane.idle]),
         )
 
     def _settle(self, anchor_ns: int) -> None:
         """Move every lane past a closed window and forget what no later one can need."""
         self._closed_until_ns = anchor_ns
-        for name, lane in self._lanes.items():
-            reach_ns = lane.spec.timing.reach_ns
-            if name == self.spec.anchor and lane.track and not lane.track.holds(anchor_ns):
+        anchor = self._anchor
+        for lane in self._lanes.values():
+            reach_ns = lane.reach_ns
+            if lane is anchor and lane.track is not None and not lane.track.holds(anchor_ns):
                 reach_ns = self.spec.anchor_period_ns // 2  # a frame may still come near it
             lane.settle(anchor_ns, reach_ns)
 
@@ -242,9 +248,8 @@ class Aligner:
         }
 
     def restore(self, memory: Mapping[str, Any]) -> None:
-        """Take a snapshot back; the readings it left out are expected once more."""
-        self.epoch = memory["epoch"]
-        self._closed_until_ns, self._next_check_ns = memory["closed_until_ns"], LONG_AGO
+        """Take a snapshot back, before any reading; those it left out are expected once more."""
+        self.epoch, self._closed_until_ns = memory["epoch"], memory["closed_until_ns"]
         for name, held in memory["lanes"].items():
             self._lanes[name].restore(held)
 

@@ -27,10 +27,12 @@ class Batcher:
 
     def expire(self, now_ns: int) -> list[list[Window]]:
         """Return the batches whose oldest window has waited long enough."""
-        due = [
-            key for key, queue in self._waiting.items() if now_ns - queue[0][0] >= self._max_wait_ns
-        ]
+        due = [key for key, queue in self._waiting.items() if self._is_due(queue[0][0], now_ns)]
         return [self._take(key) for key in due]
+
+    def _is_due(self, since_ns: int, now_ns: int) -> bool:
+        """A wall clock that was set back must not hold windows until it has caught up."""
+        return not since_ns <= now_ns < since_ns + self._max_wait_ns
 
     def flush(self) -> list[list[Window]]:
         """Return everything that waits."""

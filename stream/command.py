@@ -2,15 +2,23 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from stream.transports.open import BrokerConfig
 
 Broker = Annotated[
     str, typer.Argument(help="Broker URL: mqtt://host:1883, mqtts://, kafka://host:9092, …")
 ]
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Allow plaintext or anonymous access beyond localhost.")
+]
+
+
+MqttVersion = Annotated[
+    str, typer.Option(help="MQTT protocol, 5 or 3.1.1; an older broker is told apart in any case.")
 ]
 
 
@@ -58,38 +66,50 @@ def watch(
     ] = None,
     raw: Annotated[bool, typer.Option("--json", help="Print the events as they are.")] = False,
     insecure: Insecure = False,
+    mqtt_version: MqttVersion = "5",
 ) -> None:
     """Show fault events as they come, as an MES would see them. Ctrl-C ends it."""
     import contextlib
 
+    from stream.config import ConfigError
     from stream.logs import configure_logs
     from stream.transports.transport import TransportError
 
     configure_logs()
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_watch(url, station, raw, insecure))
-    except (TransportError, ValueError) as error:
+            broker = broker_config(url, insecure, mqtt_version)
+            asyncio.run(_watch(broker, station, raw))
+    except (ConfigError, TransportError, ValueError) as error:
         raise fail("watch", error) from error
 
 
-async def _watch(url: str, station: str | None, raw: bool, insecure: bool) -> None:
+async def _watch(broker: "BrokerConfig", station: str | None, raw: bool) -> None:
     import json
 
     from rich.console import Console
 
     from stream.topics import topics_for
-    from stream.transports.open import BrokerConfig, open_transport
+    from stream.transports.open import open_transport
     from stream.watch import events, line
 
     console = Console()
-    async with open_transport(BrokerConfig(url=url, insecure=insecure)) as transport:
-        console.print(f"[dim]watching {url}; Ctrl-C ends it[/]")
-        async for seen in events(transport, topics_for(url), station):
+    async with open_transport(broker) as transport:
+        console.print(f"[dim]watching {broker.url}; Ctrl-C ends it[/]")
+        async for seen in events(transport, topics_for(broker.url), station):
             if raw:
                 print(json.dumps(seen.document), flush=True)
             else:
                 console.print(line(seen), highlight=False)
+
+
+def broker_config(url: str, insecure: bool, mqtt_version: str = "5") -> "BrokerConfig":
+    """A broker as the command line names it; raises ConfigError without repeating the URL."""
+    from stream.config import parse
+    from stream.transports.open import BrokerConfig
+
+    content = {"url": url, "insecure": insecure, "protocol": mqtt_version}
+    return parse(content, BrokerConfig, "broker")
 
 
 def fail(command: str, error: Exception) -> typer.Exit:

@@ -1,6 +1,5 @@
 """Conditions that need no model: what can be seen from the windows and the refusals alone."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
@@ -8,12 +7,17 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from stream.alarms import STATION, Condition, Observation
-from stream.messages import ImageView, Kind, Rejected, VectorView, View, Window
+from stream.messages import ImageView, Kind, Reading, Rejected, Samples, VectorView, View, Window
 
 DARK_GREY_LEVEL = 16  # an all-dark frame has nothing brighter
-REFUSED_SHARE = 0.1  # of the readings due since the last window
+REFUSED_SHARE = 0.1  # of the readings due lately
+LATELY_NS = 1_000_000_000
+LATELY_PAYLOADS = 20  # at least, where they are few
+SLOW_GAPS = 2  # in a row; a single lost frame is no slow camera
 SKEW_LIMIT_NS = 1_000_000_000
+SILENCE_STEP_NS = 1_000_000_000
 MOTION_STRIDE = 4  # every fourth pixel each way tells motion as well as all do
+NO_FACTS: Mapping[str, Any] = {}
 NOT_MALFORMED = frozenset({"late", "duplicate", "overflow", "jump"})
 
 
@@ -36,7 +40,11 @@ class _Memory:
 
     still_ns: int = 0  # unchanged for so long while another modality moved
     seen_since_ns: int | None = None
-    refused: Counter[str] = field(default_factory=Counter)
+    frame_ns: int | None = None  # the last frame
+    slow_gaps: int = 0  # in a row
+    payload: int = 1  # samples in the last reading
+    refused: dict[str, int] = field(default_factory=dict)  # since the last window, by label
+    refusals: list[tuple[int, str, int]] = field(default_factory=list)  # lately: window, label, n
 
 
 Look: TypeAlias = tuple[bool, bool]  # (unchanged, moving)
@@ -53,14 +61,28 @@ class Conditions:
         self._last_ns: int | None = None
         self._epoch = 0
 
+    @property
+    def now(self) -> tuple[int, int | None]:
+        """Epoch and anchor of the last window seen; None before the first."""
+        return self._epoch, self._last_ns
+
+    def hear(self, reading: Reading) -> None:
+        """Learn how many samples a payload of a modality holds."""
+        if isinstance(reading, Samples):
+            self._memory[reading.modality].payload = len(reading.times_ns)
+
     def refuse(self, rejected: Rejected) -> None:
-        """Count a refusal; the next window tells whether it was too many."""
-        self.refuse_reason(rejected.modality, rejected.reason)
+        """Count refused samples; the next window tells whether they were too many."""
+        self._refuse(rejected.modality, rejected.reason, rejected.samples)
 
     def refuse_reason(self, modality: str, reason: str) -> None:
-        """Count a payload that never became a reading."""
+        """Count a payload that never became a reading, as if it held what the others hold."""
+        self._refuse(modality, reason, self._memory[modality].payload)
+
+    def _refuse(self, modality: str, reason: str, samples: int) -> None:
         label = reason if reason in NOT_MALFORMED else "malformed"
-        self._memory[modality].refused[label] += 1
+        refused = self._memory[modality].refused
+        refused[label] = refused.get(label, 0) + samples
 
     def add(self, window: Window, lags_ns: Mapping[str, int] | None = None) -> list[Observation]:
         """Look at one window. ``lags_ns`` by modality, only while no backlog explains them."""
@@ -72,34 +94,42 @@ class Conditions:
         seen: list[Observation] = []
         for name in self._watched:
             scores = {
-                Condition.MISSING: float(name in window.idle),
+                Condition.MISSING: _missing(name, window),
                 Condition.STALLED: self._stalled(name, window),
                 Condition.FROZEN: self._frozen(name, looks, step_ns),
-                **self._refusals(name, step_ns),
+                **self._refusals(name, window.anchor_ns),
             }
-            if lags_ns is not None:
-                scores[Condition.SKEWED] = lags_ns.get(name, 0) / SKEW_LIMIT_NS
-            facts = {"lag_ms": round(lags_ns[name] / 1e6, 3)} if lags_ns and name in lags_ns else {}
-            seen += [_observation(name, one, score, window, facts) for one, score in scores.items()]
-        seen.append(_observation(STATION, Condition.OFFLINE, 0.0, window, {}))
+            seen += [_observation(name, one, score, window) for one, score in scores.items()]
+            if lags_ns is not None and name in lags_ns:
+                seen.append(_skewed(name, lags_ns[name], window))
+        seen.append(_observation(STATION, Condition.OFFLINE, 0.0, window))
         return seen
 
-    def silence(self, time_ns: int, silent_ns: int, limit_ns: int) -> list[Observation]:
-        """The whole station has been silent for so long, at this event time."""
+    def silence(self, newest_ns: int, silent_ns: int, limit_ns: int) -> list[Observation]:
+        """The whole station has been silent for so long since its newest reading.
+
+        It is told in whole seconds beyond the limit, so that the event's time does not depend on
+        when the clock was looked at.
+        """
+        if silent_ns < limit_ns:
+            return []
+        silent_ns -= (silent_ns - limit_ns) % SILENCE_STEP_NS
         return [
             Observation(
                 modality=STATION,
                 condition=Condition.OFFLINE,
                 score=silent_ns / limit_ns,
-                time_ns=time_ns,
+                time_ns=newest_ns + silent_ns,
                 epoch=self._epoch,
             )
         ]
 
     def _begin_epoch(self, epoch: int) -> None:
         self._epoch, self._last_ns = epoch, None
-        for memory in self._memory.values():
-            memory.still_ns, memory.seen_since_ns = 0, None
+        self._memory = {
+            name: _Memory(payload=memory.payload, refused=memory.refused)
+            for name, memory in self._memory.items()
+        }
 
     def _look(self, name: str, view: View) -> Look:
         watched = self._watched[name]
@@ -123,12 +153,15 @@ class Conditions:
         memory, watched = self._memory[name], self._watched[name]
         view = window.views.get(name)
         if view is None or name in window.idle:
-            memory.seen_since_ns = None
+            memory.seen_since_ns, memory.slow_gaps = None, 0
             return 0.0
         period_ns = 1e9 / watched.rate_hz
         if isinstance(view, ImageView):
-            interval_ns = max(view.largest_gap_ns, view.skew_ns)
-            return float(interval_ns > 2 * period_ns)
+            if view.frame is not None and view.frame.time_ns != memory.frame_ns:
+                slow = view.largest_gap_ns > 2 * period_ns
+                memory.frame_ns = view.frame.time_ns
+                memory.slow_gaps = memory.slow_gaps + 1 if slow else 0
+            return float(memory.slow_gaps >= SLOW_GAPS)
         if view.readings == 0:
             return 0.0
         if memory.seen_since_ns is None:
@@ -137,13 +170,18 @@ class Conditions:
             return 0.0
         return float(view.readings < watched.samples / 2)
 
-    def _refusals(self, name: str, step_ns: int) -> dict[Condition, float]:
-        memory, watched = self._memory[name], self._watched[name]
-        due = max(step_ns * watched.rate_hz / 1e9, 1.0)
-        counted, memory.refused = memory.refused, Counter()
+    def _refusals(self, name: str, anchor_ns: int) -> dict[Condition, float]:
+        """The refused share of the readings due lately, over what is normal."""
+        memory, rate_hz = self._memory[name], self._watched[name].rate_hz
+        lately_ns = max(LATELY_NS, round(1e9 * LATELY_PAYLOADS * memory.payload / rate_hz))
+        due = lately_ns / 1e9 * rate_hz
+        memory.refusals += [(anchor_ns, label, n) for label, n in memory.refused.items()]
+        memory.refusals = [one for one in memory.refusals if anchor_ns - one[0] < lately_ns]
+        memory.refused = {}
         return {
-            Condition.LATE: counted["late"] / due / REFUSED_SHARE,
-            Condition.MALFORMED: counted["malformed"] / due / REFUSED_SHARE,
+            condition: sum(n for _, label, n in memory.refusals if label == condition)
+            / (due * REFUSED_SHARE)
+            for condition in (Condition.LATE, Condition.MALFORMED)
         }
 
     def snapshot(self) -> dict[str, Any]:
@@ -158,7 +196,9 @@ class Conditions:
         """Take a snapshot back."""
         self._epoch, self._last_ns = memory["epoch"], memory["last_ns"]
         for name, held in memory["modalities"].items():
-            self._memory[name] = _Memory(**{**held, "refused": Counter(held["refused"])})
+            self._memory[name] = _Memory(
+                **{**held, "refusals": [(*one,) for one in held["refusals"]]}
+            )
 
 
 def _look_at_image(view: ImageView, watched: Watched) -> Look:
@@ -180,11 +220,30 @@ def _look_at_vector(view: VectorView, watched: Watched) -> Look:
         return False, False
     spread = np.ptp(view.values, axis=0)
     scale = np.asarray(watched.motion_scale) if watched.motion_scale else 1.0
-    return not spread.any(), bool((spread / scale).max() > watched.motion_threshold)
+    # Written as a product: a channel that never moved on clean data has a scale of 0.
+    return not spread.any(), bool((spread > watched.motion_threshold * scale).any())
+
+
+def _missing(name: str, window: Window) -> float:
+    """Declared idle, and this window has to do without it although others speak."""
+    view = window.views.get(name)
+    return float(name in window.idle and not (view is not None and view.present))
+
+
+def _skewed(name: str, lag_ns: int, window: Window) -> Observation:
+    """How far a modality's clock lies behind; a silent one lags without being skewed."""
+    if name in window.idle:
+        return _observation(name, Condition.SKEWED, 0.0, window)
+    facts = {"clock_offset_ms": round(lag_ns / 1e6, 3)}  # what to enter in the configuration
+    return _observation(name, Condition.SKEWED, lag_ns / SKEW_LIMIT_NS, window, facts)
 
 
 def _observation(
-    modality: str, condition: Condition, score: float, window: Window, facts: Mapping[str, Any]
+    modality: str,
+    condition: Condition,
+    score: float,
+    window: Window,
+    facts: Mapping[str, Any] = NO_FACTS,
 ) -> Observation:
     return Observation(
         modality=modality,
@@ -192,5 +251,5 @@ def _observation(
         score=score,
         time_ns=window.anchor_ns,
         epoch=window.epoch,
-        facts=facts if score else {},
+        facts=facts,
     )

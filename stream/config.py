@@ -7,24 +7,28 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
-    model_validator,
+    ValidationInfo,
+    field_validator,
 )
+from pydantic_core import ErrorDetails
 
+from stream.alarms import STATION, Condition
+from stream.input_settings import CAPTURE
+from stream.input_settings import InputSettings as InputSettings
 from stream.messages import Kind
+from stream.settings import STATION_PATTERN as STATION_PATTERN
+from stream.settings import Channels, Finite, NotNegative, RateHz, StationPath
+from stream.settings import Name as Name
+from stream.settings import Positive as Positive
+from stream.settings import Settings as Settings
 from stream.transports.open import BrokerConfig
 
-STATION_PATTERN = r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+){4}$"
-NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
-
-StationPath = Annotated[str, StringConstraints(pattern=STATION_PATTERN)]
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+LONGEST_SHOWN = 60
 
 
 class ConfigError(Exception):
@@ -35,22 +39,16 @@ class ConfigError(Exception):
         self.problems = tuple(problems)
 
 
-class Settings(BaseModel):
-    """What all configuration shares: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class ModalitySettings(Settings):
     """One named input of a station. A None is filled from the checkpoint, else by its default."""
 
     kind: Kind
-    rate_hz: Positive
+    rate_hz: RateHz
     samples: Annotated[int, Field(ge=2, le=1024)] = 32
-    channels: Annotated[int, Field(ge=1, le=256)] | tuple[str, ...] | None = None
+    channels: Channels = None
     size_px: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = (256, 256)
     out_of_order_ms: NotNegative | None = None
-    clock_offset_ms: float = 0.0
+    clock_offset_ms: Finite = 0.0
     dark_is_normal: bool = False
     frozen_after_ms: Positive | None = None
     motion_threshold: Positive | None = None
@@ -73,11 +71,25 @@ class AlarmSettings(Settings):
     off_threshold: Positive = 1.0
     latched: bool = False
 
-    @model_validator(mode="after")
-    def _off_is_not_above_on(self) -> "AlarmSettings":
-        if self.off_threshold > self.on_threshold:
-            raise ValueError("off_threshold must not be above on_threshold")
-        return self
+    @field_validator("off_threshold")
+    @classmethod
+    def _off_is_not_above_on(cls, off: float, info: ValidationInfo) -> float:
+        if off > info.data.get("on_threshold", off):
+            raise ValueError(f"must not be above on_threshold, {info.data['on_threshold']:g}")
+        return off
+
+
+def _alarm_key(key: str, info: ValidationInfo) -> str:
+    modality, _, condition = key.rpartition("/")
+    modalities = info.data.get("modalities")
+    known = not modality or modalities is None or modality in {STATION, *modalities}
+    if key == "default" or (known and condition in list(Condition)):
+        return key
+    conditions = ", ".join(Condition)
+    raise ValueError(f"is neither default nor [modality/]condition, a condition being {conditions}")
+
+
+AlarmKey = Annotated[str, AfterValidator(_alarm_key)]
 
 
 class StationSettings(Settings):
@@ -87,7 +99,7 @@ class StationSettings(Settings):
     model: str = "none"
     modalities: Annotated[dict[Name, ModalitySettings], Field(min_length=1)]
     anchor: str | None = None
-    window_hz: Positive | None = None
+    window_hz: RateHz | None = None
     out_of_order_ms: NotNegative = 50.0
     idle_timeout_ms: Positive = 500.0
     max_jump_ms: Positive = 10_000.0
@@ -95,64 +107,50 @@ class StationSettings(Settings):
     epoch_gap_ms: Positive = 2_000.0
     offline_after_ms: Positive = 5_000.0
     budget_mib: Positive = 64.0
-    alarms: dict[str, AlarmSettings] = Field(default_factory=dict)
+    alarms: dict[Annotated[str, AfterValidator(_alarm_key)], AlarmSettings] = Field(
+        default_factory=dict
+    )
 
-    @model_validator(mode="after")
-    def _references_exist(self) -> "StationSettings":
-        if self.anchor is not None and self.anchor not in self.modalities:
-            known = ", ".join(self.modalities)
-            raise ValueError(f"anchor {self.anchor!r} is no modality of this station ({known})")
-        if self.anchor is not None and self.modalities[self.anchor].kind is not Kind.IMAGE:
-            raise ValueError(f"anchor {self.anchor!r} is no image; leave it out for a fixed grid")
-        if "station" in self.modalities:
+    @field_validator("modalities")
+    @classmethod
+    def _no_name_is_reserved(
+        cls, named: dict[str, ModalitySettings]
+    ) -> dict[str, ModalitySettings]:
+        if STATION in named:
             raise ValueError("the modality name 'station' is reserved for the station itself")
-        return self
+        return named
 
-
-class JsonFields(Settings):
-    """Where a plant's own JSON keeps time and values (RFC 6901 pointers).
-
-    ``values`` is one pointer to an array (of numbers, or of rows) or one pointer a channel.
-    """
-
-    values: str | tuple[str, ...]
-    time: str | None = None
-    time_unit: Literal["ns", "us", "ms", "s", "rfc3339"] = "ms"
-    scale: float = 1.0
-
-
-class InputSettings(Settings):
-    """One mapped topic: ``{station}``, ``{enterprise}`` … ``{cell}``, ``{modality}`` capture.
-
-    ``station`` completes what the topic does not say and may use the captures.
-    """
-
-    topic: str
-    format: Literal["weldfusion", "json", "jpeg", "png"] = "weldfusion"
-    modality: str = "{modality}"
-    station: str = "{station}"
-    time: Literal["payload", "header", "broker", "arrival"] = "payload"
-    json_fields: JsonFields | None = Field(default=None, alias="json")
-
-    @model_validator(mode="after")
-    def _can_be_read(self) -> "InputSettings":
-        if (self.format == "json") != (self.json_fields is not None):
-            raise ValueError("format json needs 'json: {values: …}', the others must not have it")
-        if self.format in ("jpeg", "png") and self.time == "payload":
-            raise ValueError(f"a bare {self.format} holds no time: use header, broker or arrival")
-        if self.json_fields and self.time == "payload" and self.json_fields.time is None:
-            raise ValueError("time: payload needs json.time, a pointer to the capture time")
-        return self
+    @field_validator("anchor")
+    @classmethod
+    def _anchor_is_an_image(cls, anchor: str | None, info: ValidationInfo) -> str | None:
+        modalities = info.data.get("modalities")
+        if anchor is None or modalities is None:
+            return anchor
+        if anchor not in modalities:
+            raise ValueError(f"is no modality of this station, which has {', '.join(modalities)}")
+        if modalities[anchor].kind is not Kind.IMAGE:
+            raise ValueError("is no image; leave it out for windows on a fixed grid")
+        return anchor
 
 
 class ModelSettings(Settings):
     """How the model is run."""
 
-    device: str = "auto"
+    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
     max_batch: Annotated[int, Field(ge=1, le=256)] = 16
     max_wait_ms: NotNegative = 5.0
+
+
+def _input_place(one: InputSettings, info: ValidationInfo) -> InputSettings:
+    stations = {station.id: station for station in info.data.get("stations", ())}
+    names = {name for station in stations.values() for name in station.modalities}
+    if stations and not CAPTURE.search(one.modality) and one.modality not in names:
+        raise ValueError(f"modality {one.modality!r} is in none of the stations")
+    if stations and not CAPTURE.search(one.station) and one.station not in stations:
+        raise ValueError(f"station {one.station!r} is none of the stations")
+    return one
 
 
 class WorkerSettings(Settings):
@@ -162,22 +160,26 @@ class WorkerSettings(Settings):
     name: Name = "worker-1"
     broker: BrokerConfig
     stations: Annotated[tuple[StationSettings, ...], Field(min_length=1, max_length=256)]
-    inputs: tuple[InputSettings, ...] = ()
+    inputs: tuple[Annotated[InputSettings, AfterValidator(_input_place)], ...] = ()
     model: ModelSettings = ModelSettings()
     max_image_mpx: Positive = 16.0
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     status_interval_s: Positive = 5.0
     state_retention_s: NotNegative = 600.0
 
-    @model_validator(mode="after")
-    def _stations_are_distinct(self) -> "WorkerSettings":
-        ids = [station.id for station in self.stations]
+    @field_validator("stations")
+    @classmethod
+    def _stations_are_distinct(
+        cls, stations: tuple[StationSettings, ...]
+    ) -> tuple[StationSettings, ...]:
+        ids = [station.id for station in stations]
         twice = sorted({one for one in ids if ids.count(one) > 1})
         if twice:
-            raise ValueError(f"stations listed twice: {', '.join(twice)}")
-        return self
+            raise ValueError(f"listed twice: {', '.join(twice)}")
+        return stations
 
 
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)  # a date that is none is a ValueError
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
@@ -189,7 +191,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), [f"is not UTF-8 text: {error.reason}"]) from None
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         raise ConfigError(str(path), [f"is not YAML: {' '.join(str(error).split())}"]) from None
     if not isinstance(content, dict):
         raise ConfigError(str(path), ["must be a mapping with a 'kind' key at its top"])
@@ -208,28 +210,40 @@ def problems_of(error: ValidationError) -> list[str]:
     """One line for each wrong key: its dotted path, what is wrong, and what was there."""
     lines = []
     for one in error.errors(include_url=False):
-        path = ".".join(str(part) for part in one["loc"]) or "(top)"
+        path = ".".join(str(part) for part in one["loc"] if part != "[key]") or "(top)"
         text = one["msg"].removeprefix("Value error, ")
-        given = one.get("input")
-        shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) else ""
-        lines.append(f"{path}: {text}{shown}")
+        lines.append(f"{path}: {text}{_shown(one)}")
     return lines
+
+
+def _shown(error: ErrorDetails) -> str:
+    """What was given; not what may be a secret: an unknown key's value, or a broker's URL."""
+    given = error.get("input")
+    secret = "broker" in error["loc"] or error["type"] == "extra_forbidden"
+    if secret or not isinstance(given, str | int | float | bool):
+        return ""
+    text = repr(given)
+    return f" (got {text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + '…'})"
 
 
 def override(content: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """Apply ``path.to.key=value`` (YAML values, list items by number); raises ConfigError."""
     for assignment in assignments:
-        path, equals, value = assignment.partition("=")
-        if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", path):
+        path, equals, text = assignment.partition("=")
+        if not equals or not re.fullmatch(r"[\w/-]+(\.[\w/-]+)*", path):
             raise ConfigError("--set", [f"{assignment!r} is not path.to.key=value"])
-        content = _with_value(content, path.split("."), yaml.safe_load(value), path)
+        try:
+            value = yaml.safe_load(text)
+        except NOT_YAML:
+            raise ConfigError("--set", [f"{path}: the value is not YAML"]) from None
+        content = _with_value(content, path.split("."), value, path)
     return content
 
 
 def _with_value(node: Any, keys: list[str], value: Any, path: str) -> Any:
     key, *rest = keys
     if isinstance(node, list):
-        if not key.isdigit() or int(key) >= len(node):
+        if not key.isdecimal() or int(key) >= len(node):
             raise ConfigError("--set", [f"{path}: {key!r} is no item of a list of {len(node)}"])
         changed = _with_value(node[int(key)], rest, value, path) if rest else value
         return [*node[: int(key)], changed, *node[int(key) + 1 :]]

@@ -11,6 +11,7 @@ from stream.topics import KafkaTopics, Topics
 from stream.transports.transport import Delivery
 
 NAME_HEADER = "name"
+MAX_DEPTH = 32  # of a production context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,24 +52,36 @@ class Control:
             return None
         station, content = self._stations[channel.station], _content(delivery.payload)
         if channel.kind == "simulation":
-            station.simulation = content if isinstance(content, dict) and content else None
+            station.simulate(content if isinstance(content, dict) else None)
         elif channel.kind == "context":
             station.context = content
-        elif not self._kafka or delivery.headers.get(NAME_HEADER) == "reset":
+        elif self._is_reset(delivery):
             return station, _reset(station, content)
         return station, []
 
+    def _is_reset(self, delivery: Delivery) -> bool:
+        """A command that the broker kept is not given anew by every start of a worker."""
+        named = not self._kafka or delivery.headers.get(NAME_HEADER) == "reset"
+        return named and not delivery.retained
+
 
 def _content(payload: bytes) -> Any:
+    """What a message says; None for nothing, for no JSON, and for JSON nested beyond reason."""
     try:
-        return json.loads(payload) if payload else None
-    except ValueError:
+        content = json.loads(payload) if payload else None
+        return content if _depth(content) <= MAX_DEPTH else None
+    except (ValueError, RecursionError):
         return None
+
+
+def _depth(node: Any) -> int:
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return 1 + max(map(_depth, inner), default=0)
 
 
 def _reset(station: Station, content: Any) -> list[Change]:
     """``{"modality": …, "condition": …}``; anything else resets nothing."""
-    if not isinstance(content, dict) or content.get("condition") not in set(Condition):
+    if not isinstance(content, dict) or content.get("condition") not in list(Condition):
         return []
     condition = Condition(content["condition"])
     return station.reset(str(content.get("modality")), condition)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
-from stream.alarms import Change, Condition, Transition
+from stream.alarms import Change, Condition, Transition, share
 from stream.wire import rfc3339
 
 # The namespace of every id below; a constant of the wire.
@@ -85,10 +85,10 @@ def _data(change: Change, around: Surroundings) -> dict[str, Any]:
         "durationMs": max(change.time_ns - change.onset_ns, 0) / 1e6,
         "onDelayMs": change.rule.on_delay_ns / 1e6,
         "offDelayMs": change.rule.off_delay_ns / 1e6,
-        "confidence": _confidence(change),
+        "confidence": round(share(change.score), 4),
         "equipment": dict(around.equipment),
         "correction": around.correction,
-        "reportedValues": {"score": _finite(change.score), **change.facts},
+        "reportedValues": {"score": round(change.score, 6), **change.facts},
         "evidence": dict(around.evidence),
         "simulated": around.simulated is not None,
         "simulation": dict(around.simulated) if around.simulated else None,
@@ -99,15 +99,18 @@ def _data(change: Change, around: Surroundings) -> dict[str, Any]:
     return data
 
 
-def _confidence(change: Change) -> float:
-    """How far the score lies from its limit, as a share: .5 at the limit, towards 1 above."""
-    return round(change.score / (1 + change.score), 4) if math.isfinite(change.score) else 1.0
-
-
-def _finite(number: float) -> float | None:
-    return round(number, 6) if math.isfinite(number) else None
-
-
 def to_json(document: Mapping[str, Any]) -> bytes:
-    """One line of JSON without NaN."""
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    """One line of JSON; NaN and infinity, which JSON does not have, become null."""
+    try:
+        text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(document), separators=(",", ":"), allow_nan=False)
+    return text.encode()
+
+
+def _finite(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _finite(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_finite(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node

@@ -13,6 +13,7 @@ class _Ear:
     heard_ns: int
     empty_since_ns: int | None = None
     idle: bool = False
+    exhausted: bool = False  # at the last check
 
 
 class Idleness:
@@ -24,15 +25,17 @@ class Idleness:
 
     def heard(self, modality: str, now_ns: int) -> None:
         """A reading of this modality arrived."""
-        self._ears[modality] = _Ear(heard_ns=now_ns)
+        ear = self._ears[modality]
+        ear.heard_ns, ear.empty_since_ns, ear.idle = now_ns, None, False
 
     def check(self, now_ns: int, exhausted: Callable[[str], bool]) -> list[Idle]:
         """Modalities that have now been silent for long enough, each told once."""
         found = []
         for name, ear in self._ears.items():
-            if not exhausted(name):
+            ear.exhausted = exhausted(name)
+            if not ear.exhausted:
                 ear.empty_since_ns = None
-            elif ear.empty_since_ns is None:
+            elif ear.empty_since_ns is None or ear.empty_since_ns > now_ns:
                 ear.empty_since_ns = now_ns
             if ear.idle or ear.empty_since_ns is None:
                 continue
@@ -49,5 +52,5 @@ class Idleness:
 
     @property
     def caught_up(self) -> bool:
-        """Whether every source has lately had nothing more to give: no backlog."""
-        return all(ear.empty_since_ns is not None or ear.idle for ear in self._ears.values())
+        """Whether every source had nothing more to give at the last check: no backlog."""
+        return all(ear.exhausted for ear in self._ears.values())

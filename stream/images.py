@@ -56,7 +56,9 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
 def check(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
     """Raise Malformed where an image is too large, empty or cut short."""
     height, width = header_size_px(data)
-    if height * width == 0 or height * width > max_pixels:
+    if height * width == 0:
+        raise Malformed("undecodable_image", f"{width}x{height} px hold no picture")
+    if height * width > max_pixels:
         raise Malformed("image_too_large", f"{width}x{height} px, the limit is {max_pixels} px")
     ending = data.rstrip(b"\x00")[-12:]
     if not (ending.endswith(b"\xff\xd9") or b"IEND" in ending):

@@ -1,25 +1,28 @@
 """A plant's own topics and formats, mapped to readings."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stream.config import InputSettings, JsonFields, StationSettings
+from stream.config import StationSettings
 from stream.images import sniff
+from stream.input_settings import CAPTURE, InputSettings
+from stream.json_payload import read_json, short
 from stream.messages import Frame, Kind, Malformed, Reading, Samples, Source
 from stream.topics import KafkaTopics, Topics
 from stream.transports.transport import Delivery
-from stream.wire import MAX_CHANNELS, check_samples, decode_frame, decode_samples, parse_rfc3339
+from stream.wire import (
+    check_samples,
+    check_times,
+    decode_frame,
+    decode_samples,
+)
 
-UNITS_NS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 TIME_HEADER = "weldfusion-time-ns"
 MODALITY_HEADER = "modality"
 STATION_LEVELS = ("enterprise", "site", "area", "line", "cell")
-CAPTURE = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +46,9 @@ class Inputs:
         self._stations = {station.id: station for station in stations}
         self._by_key = {station.id.replace("/", "."): station.id for station in stations}
         self._routes: dict[str, Route] = {}
-        self._patterns = [(_pattern(one.topic), one) for one in settings]
         self._own = not settings
         self._kafka = isinstance(topics, KafkaTopics)
+        self._patterns = [(_pattern(one.topic, self._kafka), one) for one in settings]
         if self._own:
             self._add_own_topics(topics)
 
@@ -80,23 +83,28 @@ class Inputs:
         else:
             route = self._route_by_pattern(delivery)
         if route is None:
-            raise Malformed("unknown_station", f"{delivery.topic} {delivery.key}".strip())
+            raise _belongs_nowhere("unknown_station", delivery)
         return route
 
     def _route_by_key(self, delivery: Delivery) -> Route | None:
         station = self._by_key.get(delivery.key, "")
         modality = delivery.headers.get(MODALITY_HEADER) or _modality_inside(delivery)
-        return self._routes.get(f"{delivery.topic}|{modality}|{station}")
+        route = self._routes.get(f"{delivery.topic}|{modality}|{station}")
+        if route is None and station:
+            raise _belongs_nowhere("unknown_modality", delivery, modality)
+        return route
 
     def _route_by_pattern(self, delivery: Delivery) -> Route | None:
         if delivery.topic in self._routes and not self._kafka:
             return self._routes[delivery.topic]
+        strange = None
         for pattern, settings in self._patterns:
             match = pattern.fullmatch(delivery.topic)
             if match is None:
                 continue
             captures = self._captures(match.groupdict(), delivery)
             station = _filled(settings.station, captures)
+            station = self._by_key.get(station, station)
             modality = _filled(settings.modality, captures)
             known = self._stations.get(station)
             if known is not None and modality in known.modalities:
@@ -104,17 +112,22 @@ class Inputs:
                 key = f"{delivery.topic}|{modality}|{station}" if self._kafka else delivery.topic
                 self._routes[key] = route
                 return route
+            strange = modality if known is not None else strange
+        if strange is not None:
+            raise _belongs_nowhere("unknown_modality", delivery, strange)
         return None
 
     def _captures(self, captured: dict[str, str], delivery: Delivery) -> dict[str, str]:
-        captures = {**captured}
+        """What the topic says, and the station if key or topic leave only one that it can be."""
         if delivery.key in self._by_key:
-            captures.setdefault("station", self._by_key[delivery.key])
-        if all(level in captures for level in STATION_LEVELS):
-            captures.setdefault("station", "/".join(captures[one] for one in STATION_LEVELS))
-        if len(self._stations) == 1:
-            captures.setdefault("station", next(iter(self._stations)))
-        return captures
+            return {"station": self._by_key[delivery.key], **captured}
+        levels = {level: captured[level] for level in STATION_LEVELS if level in captured}
+        fitting = [
+            station
+            for station in self._stations
+            if levels.items() <= dict(zip(STATION_LEVELS, station.split("/"), strict=True)).items()
+        ]
+        return {"station": fitting[0], **captured} if len(fitting) == 1 else captured
 
     def read(self, route: Route, delivery: Delivery) -> Reading:
         """Turn a payload into a reading, images still encoded; raises Malformed."""
@@ -148,72 +161,16 @@ def _read(route: Route, kind: Kind, delivery: Delivery) -> Reading:
 def _read_json(route: Route, delivery: Delivery) -> Samples:
     fields = route.settings.json_fields
     assert fields is not None
-    try:
-        document = json.loads(delivery.payload, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise Malformed("undecodable_json", str(error)) from None
-    rows = _rows(document, fields)
-    if route.settings.time == "payload":
-        times = _times_ns(_pointed(document, fields.time or ""), fields.time_unit)
-    else:
-        times = [_outer_time_ns(route.settings, delivery)]
-    if len(times) != len(rows):
-        raise Malformed("wrong_shape", f"{len(times)} times for {len(rows)} samples")
+    outside = route.settings.time != "payload"
+    outer_ns = _outer_time_ns(route.settings, delivery) if outside else None
+    times_ns, rows = read_json(delivery.payload, fields, outer_ns)
     samples = Samples(
         modality=route.modality,
-        times_ns=np.array(times, np.int64),
+        times_ns=np.array(times_ns, np.int64),
         values=np.array(rows, np.float64) * fields.scale,
     )
     check_samples(samples)
     return samples
-
-
-def _rows(document: Any, fields: JsonFields) -> list[list[float]]:
-    if isinstance(fields.values, str):
-        found = _pointed(document, fields.values)
-        rows = (
-            found if isinstance(found, list) and found and isinstance(found[0], list) else [found]
-        )
-    else:
-        rows = [[_pointed(document, pointer) for pointer in fields.values]]
-    for row in rows:
-        if not isinstance(row, list) or not 0 < len(row) <= MAX_CHANNELS:
-            raise Malformed("wrong_shape", f"{fields.values!r} holds no row of numbers")
-        if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in row):
-            raise Malformed("not_a_number", f"in {fields.values!r}")
-    if len({len(row) for row in rows}) > 1:
-        raise Malformed("wrong_shape", "rows of different lengths")
-    try:
-        return [[float(one) for one in row] for row in rows]
-    except OverflowError:
-        raise Malformed("not_finite", f"in {fields.values!r}") from None
-
-
-def _pointed(document: Any, pointer: str) -> Any:
-    """RFC 6901."""
-    node = document
-    for token in pointer.split("/")[1:]:
-        token = token.replace("~1", "/").replace("~0", "~")
-        try:
-            node = node[int(token)] if isinstance(node, list) else node[token]
-        except (KeyError, IndexError, ValueError, TypeError):
-            raise Malformed("missing_field", f"no {pointer}") from None
-    return node
-
-
-def _times_ns(found: Any, unit: str) -> list[int]:
-    return [_time_ns(one, unit) for one in (found if isinstance(found, list) else [found])]
-
-
-def _time_ns(found: Any, unit: str) -> int:
-    if unit == "rfc3339":
-        return parse_rfc3339(str(found))
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        raise Malformed("bad_time", f"{found!r} is no number of {unit}")
-    scaled = found * UNITS_NS[unit]
-    if not 0 <= scaled < 1 << 62:
-        raise Malformed("bad_time", f"{found!r} {unit}")
-    return round(scaled)
 
 
 def _outer_time_ns(settings: InputSettings, delivery: Delivery) -> int:
@@ -222,33 +179,30 @@ def _outer_time_ns(settings: InputSettings, delivery: Delivery) -> int:
     if settings.time == "arrival":
         return delivery.received_ns
     stamp = delivery.headers.get(TIME_HEADER, "")
-    if not stamp.isdigit() or int(stamp) >= 1 << 62:
-        raise Malformed("bad_time", f"header {TIME_HEADER} is {stamp!r}, not nanoseconds")
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) < 20):
+        raise Malformed("bad_time", f"header {TIME_HEADER} is {short(stamp)}, not nanoseconds")
+    check_times(int(stamp), int(stamp))
     return int(stamp)
 
 
 def _shifted(reading: Reading, offset_ns: int, delivery: Delivery) -> Reading:
     if isinstance(reading, Samples):
-        times = reading.times_ns + offset_ns if offset_ns else reading.times_ns
-        return Samples(
-            modality=reading.modality,
-            times_ns=times,
-            values=reading.values,
-            names=reading.names,
-            units=reading.units,
-        )
+        if not offset_ns:
+            return reading
+        times_ns = reading.times_ns + offset_ns
+        check_times(int(times_ns.min()), int(times_ns.max()))
+        return replace(reading, times_ns=times_ns)
+    check_times(reading.time_ns + offset_ns, reading.time_ns + offset_ns)
     source = Source(topic=delivery.topic)
     if isinstance(delivery.position, tuple) and len(delivery.position) == 2:
         source = Source(
             topic=delivery.topic, partition=delivery.position[0], offset=delivery.position[1]
         )
-    return Frame(
-        modality=reading.modality,
-        time_ns=reading.time_ns + offset_ns,
-        data=reading.data,
-        format=reading.format,
-        source=source,
-    )
+    return replace(reading, time_ns=reading.time_ns + offset_ns, source=source)
+
+
+def _belongs_nowhere(reason: str, delivery: Delivery, modality: str = "") -> Malformed:
+    return Malformed(reason, " ".join(filter(None, (delivery.topic, delivery.key, modality))))
 
 
 def _modality_inside(delivery: Delivery) -> str:
@@ -261,10 +215,13 @@ def _modality_inside(delivery: Delivery) -> str:
     return ""
 
 
-def _pattern(topic: str) -> re.Pattern[str]:
+def _pattern(topic: str, kafka: bool) -> re.Pattern[str]:
+    """A station's five levels are divided by slashes, and by dots on Kafka."""
+    level = "[^.]+" if kafka else "[^/]+"
+    five = (r"\." if kafka else "/").join([level] * len(STATION_LEVELS))
     parts = CAPTURE.split(topic)
     text = "".join(
-        f"(?P<{part}>{'.+' if part == 'station' else '[^/]+'})" if at % 2 else re.escape(part)
+        f"(?P<{part}>{five if part == 'station' else level})" if at % 2 else re.escape(part)
         for at, part in enumerate(parts)
     )
     return re.compile(text)
@@ -274,13 +231,10 @@ def _subscription(topic: str, kafka: bool) -> str:
     if not CAPTURE.search(topic):
         return topic
     if kafka:
-        return "^" + CAPTURE.sub("[^/]+", topic.replace(".", r"\.")) + "$"
-    return CAPTURE.sub(lambda m: "/".join("+" * 5) if m[1] == "station" else "+", topic)
+        return "^" + re.sub(r"\?P<\w+>", "", _pattern(topic, kafka).pattern) + "$"
+    wide = topic.replace("{station}", "/".join("+" * len(STATION_LEVELS)))
+    return "/".join("+" if CAPTURE.search(level) else level for level in wide.split("/"))
 
 
 def _filled(template: str, captures: Mapping[str, str]) -> str:
     return CAPTURE.sub(lambda match: captures.get(match[1], match[0]), template)
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")

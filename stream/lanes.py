@@ -1,12 +1,14 @@
 """One modality's lane in the aligner: its readings by event time, and where its clock stands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream.clocks import Clock, Judged, Limits, duplicate, reject, singly
+from stream.clocks import NEVER, Clock, Judged, Limits, duplicate, jumped, reject, singly
 from stream.messages import Frame, Kind, Reading, Rejected, Samples
 from stream.tracks import ImageTrack, Timing, Track, VectorTrack
+
+NOTHING: tuple[Rejected, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +28,19 @@ class Lane:
     spec: AlignedModality
     limits: Limits
     clock: Clock = field(init=False)
+    reach_ns: int = field(init=False)  # how far beyond an anchor its window looks
+    waits_ns: int = field(init=False)  # how far a window's anchor must lie behind the newest time
+    most_bytes: int = field(init=False)
     track: Track | None = None  # a vector track waits until its channels are known
     idle: bool = False
     expected: set[int] = field(default_factory=set)  # closed, but needed again after a restore
 
     def __post_init__(self) -> None:
-        self.clock = Clock(self.limits, self.spec.timing.out_of_order_ns)
+        timing = self.spec.timing
+        self.clock = Clock(self.limits, timing.out_of_order_ns)
+        self.reach_ns = timing.reach_ns
+        self.waits_ns = timing.out_of_order_ns + timing.reach_ns
+        self.most_bytes = 2 * self.limits.budget_bytes
         self._open_track(self.spec.channels)
 
     def _open_track(self, channels: int) -> None:
@@ -57,7 +66,7 @@ class Lane:
 
     def has_passed(self, anchor_ns: int) -> bool:
         """Whether all that a window at this anchor can use has arrived."""
-        return self.clock.watermark_ns > anchor_ns + self.spec.timing.reach_ns
+        return self.clock.newest_ns - self.waits_ns > anchor_ns
 
     def needs(self, time_ns: int) -> bool:
         """Whether a reading of this time is held, or expected once more after a restore."""
@@ -66,48 +75,59 @@ class Lane:
 
     # Taking readings
 
-    def take(self, reading: Reading) -> list[Rejected]:
+    def take(self, reading: Reading) -> Sequence[Rejected]:
         """Sort a reading in, or hold it while its time is in doubt; returns what is refused."""
         self.idle = False
         if isinstance(reading, Samples):
             return self._take_samples(reading)
-        if not isinstance(self.track, ImageTrack):
+        track, time_ns = self.track, reading.time_ns
+        if not isinstance(track, ImageTrack):
             return [reject(reading, "wrong_kind", "an image where samples are expected")]
-        if self.clock.follows(reading.time_ns, reading.time_ns) and not self.expected:
-            self.track.append(reading)
-            self.clock.newest_ns = reading.time_ns
-            return []
-        return self._take_with_care(self.track, reading)
+        if self.expected or not self.clock.follows(time_ns, time_ns):
+            return self._take_with_care(track, reading)
+        track.append(reading)
+        self.clock.newest_ns = time_ns
+        return self._bound(track) if track.size_bytes > self.most_bytes else NOTHING
 
-    def _take_samples(self, samples: Samples) -> list[Rejected]:
-        channels = samples.values.shape[1]
-        if self.track is None:
-            self._open_track(channels)
+    def _take_samples(self, samples: Samples) -> Sequence[Rejected]:
         track, times = self.track, samples.times_ns
-        if not isinstance(track, VectorTrack):
-            return [reject(samples, "wrong_kind", "samples where an image is expected")]
-        if channels != track.channels:
-            detail = f"{channels} channels where {track.channels} are expected"
+        count, channels = samples.values.shape
+        if not isinstance(track, VectorTrack) or channels != track.channels:
+            return self._take_unfit(samples, channels)
+        first_ns, last_ns = (times.item(0), times.item(-1)) if count else (NEVER, NEVER)
+        if (
+            self.expected
+            or not self.clock.follows(first_ns, last_ns)
+            or (count > 1 and not (times[1:] > times[:-1]).all())
+        ):
+            return [late for one in singly(samples) for late in self._take_with_care(track, one)]
+        track.append(samples)
+        self.clock.newest_ns = last_ns
+        return self._bound(track) if track.size_bytes > self.most_bytes else NOTHING
+
+    def _take_unfit(self, samples: Samples, channels: int) -> Sequence[Rejected]:
+        """Samples of another width than the track, which may be only because it has none yet."""
+        if self.track is None and channels:
+            self._open_track(channels)
+            return self._take_samples(samples)
+        if isinstance(self.track, VectorTrack):
+            detail = f"{channels} channels where {self.track.channels} are expected"
             return [reject(samples, "wrong_channels", detail)]
-        count = len(times)
-        first_ns = times.item(0)
-        last_ns = first_ns if count == 1 else times.item(count - 1)
-        ascending = count == 1 or bool((times[1:] > times[:-1]).all())
-        if ascending and self.clock.follows(first_ns, last_ns) and not self.expected:
-            track.append(samples)
-            self.clock.newest_ns = last_ns
-            return []
-        return [late for one in singly(samples) for late in self._take_with_care(track, one)]
+        return [reject(samples, "wrong_kind", "samples where an image is expected")]
 
     def _take_with_care(self, track: Track, reading: Reading) -> list[Rejected]:
         """One frame or sample whose time is not simply the next one."""
         if track.seen(reading.time_ns):
             return [duplicate(reading)]
-        return self._settle_judged(self.clock.judge(reading))
+        return [*self._settle_judged(self.clock.judge(reading)), *self._bound(track)]
 
     def _settle_judged(self, judged: Judged) -> list[Rejected]:
+        refused = judged.refused
+        if judged.undo_after_ns != NEVER and self.track is not None:
+            undone = self.track.drop_after(judged.undo_after_ns)
+            refused += [jumped(one, judged.undo_after_ns) for one in undone]
         late = [one for one in judged.believed if not self._insert(one)]
-        return [*judged.refused, *map(self.clock.late, late)]
+        return [*refused, *map(self.clock.late, late)]
 
     def _insert(self, reading: Reading) -> bool:
         """Put a reading at its place; not where its windows are closed."""
@@ -138,35 +158,32 @@ class Lane:
         if self.track is not None:
             self.track.close(anchor_ns)
 
-    def bound(self) -> list[Rejected]:
+    def _bound(self, track: Track) -> list[Rejected]:
         """Give up the oldest readings where the lane holds twice its budget."""
         refused: list[Rejected] = []
-        while self.track is not None and self.track.size_bytes > 2 * self.limits.budget_bytes:
-            dropped = self.track.drop_oldest()
-            refused.append(reject(dropped, "overflow", "its stream is too far ahead"))
+        while track.size_bytes > self.most_bytes:
+            refused.append(reject(track.drop_oldest(), "overflow", "its stream is too far ahead"))
         return refused
 
     # Epochs and memory
 
-    def reset(self) -> None:
-        """Begin anew with nothing but the number of channels."""
-        self.clock = Clock(self.limits, self.spec.timing.out_of_order_ns)
+    def turn(self) -> None:
+        """Begin a new epoch with nothing but the number of channels."""
+        self.clock = self.clock.turned()
         self.expected = set()
         self._open_track(self.channels)
 
     def memory(self) -> dict[str, Any]:
         """What a snapshot keeps of this lane."""
-        horizon_ns = self.clock.horizon_ns
-        held = self.track.held_until(horizon_ns) if self.track is not None else []
+        held = self.track.held_until(self.clock.horizon_ns) if self.track is not None else []
         return {
-            "horizon_ns": horizon_ns,
+            "clock": self.clock.memory(),
             "channels": self.channels,
             "expected": sorted(self.expected.union(held)),
         }
 
     def restore(self, memory: Mapping[str, Any]) -> None:
-        """Take a lane's memory back."""
-        self.reset()
+        """Take a fresh lane back to where a snapshot left it."""
         self._open_track(memory["channels"])
-        self.clock.horizon_ns = self.clock.restored_ns = memory["horizon_ns"]
+        self.clock.restore(memory["clock"])
         self.expected = set(memory["expected"])

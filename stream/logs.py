@@ -1,13 +1,16 @@
 """Logs: colours on a terminal, JSON lines elsewhere."""
 
 import logging
+import os
 import sys
 
 import structlog
 
 
-def configure_logs(level: int = logging.INFO) -> None:
-    """Set structlog up once, for a command."""
+def configure_logs() -> None:
+    """Set structlog up once, for a command; WELDFUSION_LOG names the least level shown."""
+    name = os.environ.get("WELDFUSION_LOG", "info").upper()
+    level = logging.getLevelNamesMapping().get(name, logging.INFO)
     terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()

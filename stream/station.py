@@ -7,12 +7,14 @@ from typing import Any
 
 from stream.alarms import AlarmRule, Alarms, Change, Condition, Observation
 from stream.aligner import Aligner, AlignerSpec
+from stream.clocks import LONG_AGO, NEVER
 from stream.conditions import Conditions, Watched
 from stream.config import AlarmSettings, ModalitySettings, StationSettings
 from stream.gate import Verdict
 from stream.lanes import AlignedModality
-from stream.messages import Idle, Kind, Reading, Rejected, Window
+from stream.messages import Idle, Kind, Malformed, Reading, Rejected, Window
 from stream.tracks import Timing
+from stream.wire import parse_rfc3339
 
 MS = 1_000_000
 # An observed condition is slower to judge than a learnt one, unless the configuration says so.
@@ -20,6 +22,7 @@ OBSERVED_ON_DELAY_NS = {Condition.SKEWED: 5_000 * MS, Condition.FROZEN: 0, Condi
 FROZEN_AFTER_MS = 1_000.0
 MOTION_THRESHOLD = {Kind.IMAGE: 2.0, Kind.VECTOR: 0.05}
 MAX_GAP_PERIODS = 4
+SIMULATED_TAIL_NS = 2_000 * MS
 
 
 @dataclass(slots=True)
@@ -45,11 +48,14 @@ class Station:
         self.conditions = Conditions(watched(settings, motion_scales or {}))
         self.alarms = Alarms(alarm_rules(settings.alarms))
         self.tally = Tally()
-        self.simulation: Mapping[str, Any] | None = None
         self.context: Any = None
+        self._simulation: Mapping[str, Any] | None = None
+        self._last_simulation: tuple[int, Mapping[str, Any] | None] = (LONG_AGO, None)
 
     def add(self, item: Reading | Idle) -> tuple[list[Window], list[Rejected]]:
         """Take a reading; return the windows it closes and the readings it refuses."""
+        if not isinstance(item, Idle):
+            self.conditions.hear(item)
         return self._sorted(self.aligner.add(item))
 
     def flush(self) -> tuple[list[Window], list[Rejected]]:
@@ -82,15 +88,34 @@ class Station:
         """Nothing has come from the whole station for so long."""
         if self.tally.windows == 0:
             return []
-        time_ns = self.aligner.newest_ns + silent_ns
         limit_ns = round(self.settings.offline_after_ms * MS)
-        return self._alarmed(self.conditions.silence(time_ns, silent_ns, limit_ns))
+        return self._alarmed(self.conditions.silence(self.aligner.newest_ns, silent_ns, limit_ns))
 
     def reset(self, modality: str, condition: Condition) -> list[Change]:
-        """Clear an alarm on command, as of the newest event time."""
-        changes = self.alarms.reset(modality, condition, self.aligner.newest_ns)
+        """Clear an alarm on command, as of the last window."""
+        epoch, time_ns = self.conditions.now
+        if time_ns is None:
+            time_ns = self.aligner.newest_ns
+        changes = self.alarms.reset(modality, condition, time_ns, epoch)
         self.tally.events += len(changes)
         return changes
+
+    def simulate(self, state: Mapping[str, Any] | None) -> None:
+        """A replay says that it plays this station, or that it has ended."""
+        if self._simulation and not state:
+            self._last_simulation = (self.aligner.newest_ns, self._simulation)
+        self._simulation = state or None
+
+    def simulation_of(self, change: Change, now_ns: int) -> Mapping[str, Any] | None:
+        """The simulation that a change comes from; None on a real station.
+
+        A replay's last readings are still on their way when it says that it has ended; one that
+        died without a word is believed until its state's ``validUntil``.
+        """
+        until_ns, ended = self._last_simulation
+        if self._simulation and now_ns < _valid_until_ns(self._simulation):
+            return self._simulation
+        return ended if change.time_ns <= until_ns + SIMULATED_TAIL_NS else None
 
     def _alarmed(self, seen: Sequence[Observation]) -> list[Change]:
         changes = [change for one in seen for change in self.alarms.add(one)]
@@ -112,12 +137,20 @@ class Station:
         self.alarms.restore(memory["alarms"])
 
 
+def _valid_until_ns(state: Mapping[str, Any]) -> int:
+    """Until when a simulation state holds; for ever where it does not say."""
+    try:
+        return parse_rfc3339(str(state.get("validUntil")))
+    except Malformed:
+        return NEVER
+
+
 def _learnt(verdict: Verdict, name: str, score: float) -> Observation:
     evidence = {key: round(value, 4) for key, value in verdict.evidence.get(name, {}).items()}
     return Observation(
         modality=name,
         condition=Condition.SIGNAL,
-        score=max(score, 0.0),
+        score=score,
         time_ns=verdict.window.anchor_ns,
         epoch=verdict.window.epoch,
         facts=evidence if score > 0 else {},
@@ -182,19 +215,23 @@ def watched(
 
 
 def alarm_rules(settings: Mapping[str, AlarmSettings]) -> dict[str, AlarmRule]:
-    """Configured rules over the built-in ones."""
+    """Configured rules over the built-in ones; an on-delay left out is the condition's own."""
     built_in = {
         str(condition): AlarmRule(on_delay_ns=delay_ns)
         for condition, delay_ns in OBSERVED_ON_DELAY_NS.items()
     }
-    configured = {
-        key: AlarmRule(
-            on_delay_ns=round(one.on_delay_ms * MS),
-            off_delay_ns=round(one.off_delay_ms * MS),
-            on_threshold=one.on_threshold,
-            off_threshold=one.off_threshold,
-            latched=one.latched,
-        )
-        for key, one in settings.items()
-    }
-    return {**built_in, **configured}
+    return {**built_in, **{key: _alarm_rule(key, one) for key, one in settings.items()}}
+
+
+def _alarm_rule(key: str, settings: AlarmSettings) -> AlarmRule:
+    on_delay_ns = round(settings.on_delay_ms * MS)
+    condition = key.rpartition("/")[2]
+    if "on_delay_ms" not in settings.model_fields_set and condition in OBSERVED_ON_DELAY_NS:
+        on_delay_ns = OBSERVED_ON_DELAY_NS[Condition(condition)]
+    return AlarmRule(
+        on_delay_ns=on_delay_ns,
+        off_delay_ns=round(settings.off_delay_ms * MS),
+        on_threshold=settings.on_threshold,
+        off_threshold=settings.off_threshold,
+        latched=settings.latched,
+    )

@@ -33,7 +33,6 @@ class WorkerStatus:
         self._software = software_version()
         self._instance = f"{settings.name}@{socket.gethostname()}:{os.getpid()}"
         self.unrouted: Counter[str] = Counter()
-        self.unpublished: Counter[str] = Counter()
         self.forget_at: dict[tuple[str, str, str], int] = {}
 
     def producer(self, station: str) -> dict[str, str]:

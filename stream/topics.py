@@ -185,7 +185,7 @@ def topics_for(url: str) -> Topics:
 
 
 KAFKA_COMPACTED = tuple(
-    _kafka_topic(name) for name in ("fault-state", "status", "simulation", "context")
+    _kafka_topic(name) for name in ("fault-state", "status", "simulation", "context", "changelog")
 )
 KAFKA_LOGS = tuple(
     _kafka_topic(name)

@@ -2,10 +2,10 @@
 
 from bisect import bisect_left, bisect_right
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream.messages import (
     Floats,
@@ -112,6 +112,14 @@ class ImageTrack:
         self._closed.extend(self._times[:at])
         del self._times[:at], self._frames[:at]
 
+    def drop_after(self, time_ns: int) -> Sequence[Reading]:
+        """Give up every frame newer than this time."""
+        at = bisect_right(self._times, time_ns)
+        dropped = self._frames[at:]
+        self.size_bytes -= sum(frame.size_bytes for frame in dropped)
+        del self._times[at:], self._frames[at:]
+        return dropped
+
     def drop_oldest(self) -> Reading:
         """Give up the oldest frame, where the bound on memory demands it."""
         frame = self._frames[0]
@@ -132,7 +140,9 @@ class VectorTrack:
         self._end = 0
         grid = np.arange(timing.samples - 1, -1, -1, dtype=np.int64)
         self._offsets_ns = -grid * timing.period_ns
+        self._everywhere = np.ones(timing.samples, np.bool_)
         self._row_bytes = 8 + 8 * channels
+        self._reach_ns, self._span_ns = timing.reach_ns, timing.span_ns
 
     @property
     def size_bytes(self) -> int:
@@ -201,44 +211,38 @@ class VectorTrack:
 
     def view(self, anchor_ns: int) -> VectorView:
         """Interpolate to the grid that ends at the anchor, from samples within reach of it."""
-        start = self._start
-        end = self._index(anchor_ns + self.timing.reach_ns, "right")
-        if end <= start:
-            return self._empty()
-        times, values = self._times[start:end], self._values[start:end]
+        times = self._times[self._start : self._end]
         grid = self._offsets_ns + anchor_ns
         right = times.searchsorted(grid, "right")
-        left = right - 1
-        if left[0] < 0 or right[-1] == len(times):
-            # A grid point outside has one neighbour only: it stands for both.
+        left = right - 1  # the newest sample not after a grid point
+        oldest, newest = left.item(0), left.item(-1)
+        end = newest + 1
+        if end < len(times) and times.item(end) <= anchor_ns + self._reach_ns:
+            end += 1
+        if end == 0:
+            return self._empty()
+        inside = oldest >= 0 and newest + 1 < end
+        if not inside:  # a grid point outside has one neighbour only, which stands for both
             np.maximum(left, 0, out=left)
-            np.minimum(right, len(times) - 1, out=right)
+            np.minimum(right, end - 1, out=right)
         before = times.take(left)
-        gap = times.take(right) - before
-        since = grid - before
-        low = values.take(left, axis=0)
-        result = values.take(right, axis=0)
+        gap, since = times.take(right) - before, grid - before
+        values = self._values[self._start : self._end]
+        low, result = values.take(left, axis=0), values.take(right, axis=0)
         result -= low
-        result *= (since / np.maximum(gap, 1))[:, None]
+        result *= (since / (gap if inside else np.maximum(gap, 1)))[:, None]
         result += low
-        supported = (gap > 0) & (gap <= self.timing.max_gap_ns) | (since == 0)
-        return self._finish(result, supported, times[left.item(0) :], anchor_ns)
-
-    def _finish(
-        self,
-        values: Floats,
-        supported: NDArray[np.bool_],
-        used: TimesNs,
-        anchor_ns: int,
-    ) -> VectorView:
-        readings = int(used.searchsorted(anchor_ns, "right"))
-        largest_gap_ns = int((used[1:] - used[:-1]).max()) if len(used) > 1 else 0
+        largest_gap_ns = int(gap.max())  # any gap without a grid point in it is shorter
+        if inside and largest_gap_ns <= self.timing.max_gap_ns:
+            supported = self._everywhere.copy()
+        else:
+            supported = (gap > 0) & (gap <= self.timing.max_gap_ns) | (since == 0)
         return VectorView(
-            values=values,
+            values=result,
             supported=supported,
-            skew_ns=anchor_ns - used.item(readings - 1) if readings else 0,
-            largest_gap_ns=max(largest_gap_ns, anchor_ns - used.item(-1)),
-            readings=readings,
+            skew_ns=anchor_ns - times.item(newest) if newest >= 0 else 0,
+            largest_gap_ns=max(largest_gap_ns, anchor_ns - times.item(end - 1)),
+            readings=newest + 1 - max(oldest, 0),
         )
 
     def _empty(self) -> VectorView:
@@ -253,7 +257,7 @@ class VectorTrack:
 
     def close(self, anchor_ns: int) -> None:
         """Forget what no window after this anchor can need."""
-        first_needed = self._index(anchor_ns - self.timing.span_ns, "right") - 1
+        first_needed = self._index(anchor_ns - self._span_ns, "right") - 1
         self._start = max(self._start, first_needed)
 
     def drop_before(self, time_ns: int) -> None:
@@ -262,15 +266,22 @@ class VectorTrack:
 
     def drop_oldest(self) -> Reading:
         """Give up the oldest quarter of the samples, where the bound on memory demands it."""
-        count = max((self._end - self._start) // 4, 1)
-        cut = slice(self._start, self._start + count)
-        dropped = Samples(
+        first = self._start
+        self._start += max((self._end - first) // 4, 1)
+        return self._copy(first, self._start)
+
+    def drop_after(self, time_ns: int) -> Sequence[Reading]:
+        """Give up every sample newer than this time."""
+        end = self._end
+        self._end = max(self._index(time_ns, "right"), self._start)
+        return [self._copy(self._end, end)] if self._end < end else []
+
+    def _copy(self, first: int, end: int) -> Samples:
+        return Samples(
             modality=self._name,
-            times_ns=self._times[cut].copy(),
-            values=self._values[cut].copy(),
+            times_ns=self._times[first:end].copy(),
+            values=self._values[first:end].copy(),
         )
-        self._start += count
-        return dropped
 
 
 Track = ImageTrack | VectorTrack

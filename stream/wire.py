@@ -13,6 +13,7 @@ from stream.proto.weldfusion_pb2 import VectorBatch
 NS = 1_000_000_000
 MAX_SAMPLES = 1024
 MAX_CHANNELS = 256
+LAST_TIME_NS = 1 << 62  # the year 2116: sums of two times must fit 64 bits
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -32,6 +33,7 @@ def decode_frame(payload: bytes, modality: str = "") -> Frame:
     if not message.HasField("timestamp") or not message.data:
         raise Malformed("missing_field", "CompressedImage needs timestamp and data")
     time_ns = message.timestamp.seconds * NS + message.timestamp.nanos
+    check_times(time_ns, time_ns)
     return Frame(
         modality=modality or message.frame_id,
         time_ns=time_ns,
@@ -61,8 +63,7 @@ def decode_samples(payload: bytes, modality: str = "") -> Samples:
     count = len(message.times_ns)
     if count == 0 or len(message.values) % count or not message.values:
         raise Malformed("wrong_shape", f"{len(message.values)} values do not fill {count} samples")
-    if max(message.times_ns) >= 1 << 63:
-        raise Malformed("bad_time", f"{max(message.times_ns)} ns is not a time")
+    check_times(min(message.times_ns), max(message.times_ns))
     values = np.array(message.values, np.float64).reshape(-1, count).T
     samples = Samples(
         modality=modality or message.modality,
@@ -75,11 +76,21 @@ def decode_samples(payload: bytes, modality: str = "") -> Samples:
     return samples
 
 
+def check_times(first_ns: int, last_ns: int) -> None:
+    """Raise Malformed for capture times before 1970 or beyond what the stream can count with."""
+    if first_ns < 0 or last_ns >= LAST_TIME_NS:
+        wrong_ns = first_ns if first_ns < 0 else last_ns
+        raise Malformed("bad_time", f"{wrong_ns} ns since 1970 is no capture time")
+
+
 def check_samples(samples: Samples) -> None:
-    """Raise Malformed for too many samples or channels and for NaN or infinity."""
+    """Raise Malformed for too many samples or channels, NaN, infinity and misnamed columns."""
     count, channels = samples.values.shape
     if count > MAX_SAMPLES or channels > MAX_CHANNELS:
         raise Malformed("too_large", f"{count} samples of {channels} channels")
+    for what, told in (("names", samples.names), ("units", samples.units)):
+        if told and len(told) != channels:
+            raise Malformed("wrong_shape", f"{len(told)} {what} for {channels} channels")
     if not np.isfinite(samples.values).all():
         row, column = np.argwhere(~np.isfinite(samples.values))[0]
         raise Malformed("not_finite", f"sample {row}, channel {column}")
