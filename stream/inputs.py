@@ -56,7 +56,7 @@ class Inputs:
         for station in self._stations.values():
             for name, modality in station.modalities.items():
                 topic = topics.data(station.id, modality.kind, name).topic
-                settings = InputSettings(topic=topic)
+                settings = InputSettings(topic=topic, modality=name)
                 route = Route(station=station.id, modality=name, settings=settings)
                 self._routes[f"{topic}|{name}|{station.id}" if self._kafka else topic] = route
 
