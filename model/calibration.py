@@ -1,0 +1,229 @@
+"""From evidences to scores: 0 is a typical clean window, 1 the threshold for 1 % false alarms.
+
+Each evidence is put on the scale ``(e - q99.5) / (q99.5 - median)`` of clean calibration windows,
+a modality's are fused by their maximum, and the maxima are put on a common scale on which the
+chance that *any* modality of a clean window exceeds 1 is the first false alarm rate.
+"""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from model.baseline import running_medians
+from model.image_evidence import REPETITION
+
+Evidences: TypeAlias = Mapping[str, Mapping[str, NDArray[np.float64]]]
+Flags: TypeAlias = NDArray[np.bool_]
+
+TAIL = 0.995
+LEAST_SCALE = 0.05
+CAUTION = 3.0
+REPEATS_ALLOWED = 1e-4  # share of clean windows
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scale(_Frozen):
+    """``(value - offset) * gain``."""
+
+    offset: float
+    gain: float
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Return ``values`` on this scale."""
+        return (values - self.offset) * self.gain
+
+
+class Fused(_Frozen):
+    """The scale of each evidence of a modality, and of their maximum."""
+
+    evidence: dict[str, Scale]
+    score: Scale
+
+
+class ModalityCalibration(_Frozen):
+    """``absolute`` holds at all times; ``relative`` once a session's medians are subtracted.
+
+    Where there is a relative one, the absolute bridges a session's first windows only, and its
+    threshold is `CAUTION` times as far: on a real robot five of six new sessions lay beyond the
+    plain one, at up to 2.6 times, for no other reason than another resting pose.
+    ``shifted`` names the evidences from which they are; ``disabled`` those left out, and why.
+    """
+
+    absolute: Fused
+    relative: Fused | None = None
+    shifted: tuple[str, ...] = ()
+    disabled: dict[str, str] = {}
+
+
+class Calibration(_Frozen):
+    """All scales, with the thresholds on the score for each false alarm rate.
+
+    ``thresholds`` are keyed by the rate, such as "0.01", then by the precision they hold in.
+    Evidence is computed in single precision whatever the networks use, so both are the same.
+    """
+
+    modalities: dict[str, ModalityCalibration]
+    thresholds: dict[str, dict[str, float]]
+    windows: int
+    episodes: int
+
+    def score(
+        self,
+        evidence: Mapping[str, Mapping[str, Tensor]],
+        present: Mapping[str, Tensor],
+        medians: Mapping[str, Mapping[str, Tensor]] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the score (B,) of each modality: 0 for absent ones, never NaN.
+
+        ``medians[modality][name]`` (B,) are the session's, NaN where there are none yet.
+        """
+        return {
+            name: _modality_score(
+                self.modalities[name], values, present[name], (medians or {}).get(name, {})
+            )
+            for name, values in evidence.items()
+        }
+
+
+def _modality_score(
+    calibration: ModalityCalibration,
+    values: Mapping[str, Tensor],
+    present: Tensor,
+    medians: Mapping[str, Tensor],
+) -> Tensor:
+    score = _fused(calibration.absolute, values)
+    names = calibration.shifted
+    if calibration.relative is not None and all(name in medians for name in names):
+        shifted = {name: e - medians[name] if name in names else e for name, e in values.items()}
+        relative = _fused(calibration.relative, shifted)
+        score = torch.where(relative.isnan(), score, relative)
+    return torch.where(present, score.nan_to_num(nan=0.0), torch.zeros_like(score))
+
+
+def _fused(fused: Fused, values: Mapping[str, Tensor]) -> Tensor:
+    calibrated = [
+        scale.apply(values[name]) for name, scale in fused.evidence.items() if name in values
+    ]
+    # amax carries NaN through, which marks that a median was missing
+    return fused.score.apply(torch.stack(calibrated).amax(0))
+
+
+def calibrate(
+    evidence: Evidences,
+    present: Mapping[str, Flags],
+    episode: NDArray[np.int64],
+    rates: tuple[float, ...],
+    session_dependent: Mapping[str, frozenset[str]],
+) -> Calibration:
+    """Return the calibration on clean windows that nothing was fitted on.
+
+    ``evidence[modality][name]`` (N,); ``session_dependent[modality]`` names the evidences from
+    which session medians will be subtracted, none where no session baseline is kept.
+    Raises ValueError where a modality is never present.
+    """
+    modalities: dict[str, ModalityCalibration] = {}
+    joint = np.full(len(episode), -np.inf)
+    for name, values in evidence.items():
+        usable = present[name]
+        if not usable.any():
+            raise ValueError(f"{name}: not present in any of the {len(usable)} windows")
+        disabled = _disabled(values, usable)
+        kept = {key: value for key, value in values.items() if key not in disabled}
+        absolute, fused = _fuse(kept, usable)
+        relative = None
+        if session_dependent.get(name):
+            shifted, known = _shifted(kept, episode, usable, session_dependent[name])
+            if known.any():
+                relative, shifted_fused = _fuse(shifted, known)
+                fused = np.where(known, shifted_fused, fused)
+        shifted_names = tuple(sorted(session_dependent.get(name, ())))
+        modalities[name] = ModalityCalibration(
+            absolute=absolute, relative=relative, shifted=shifted_names, disabled=disabled
+        )
+        joint = np.maximum(joint, np.where(usable, fused, -np.inf))
+    limits = [_upper(joint[np.isfinite(joint)], 1 - rate) for rate in rates]
+    thresholds = {
+        f"{rate:g}": dict.fromkeys(("fp32", "bf16"), limit / limits[0])
+        for rate, limit in zip(rates, limits, strict=True)
+    }
+    return Calibration(
+        modalities={name: _rescaled(part, limits[0]) for name, part in modalities.items()},
+        thresholds=thresholds,
+        windows=len(episode),
+        episodes=len(np.unique(episode)),
+    )
+
+
+def _disabled(values: Mapping[str, NDArray[np.float64]], usable: Flags) -> dict[str, str]:
+    repeats = values.get(REPETITION)
+    if repeats is None:
+        return {}
+    share = float(repeats[usable].mean())
+    if share <= REPEATS_ALLOWED:
+        return {}
+    return {REPETITION: f"{share:.2%} of clean frames repeat the one before"}
+
+
+def _fuse(
+    values: Mapping[str, NDArray[np.float64]], usable: Flags
+) -> tuple[Fused, NDArray[np.float64]]:
+    scales = {name: _evidence_scale(name, value[usable]) for name, value in values.items()}
+    calibrated = [
+        (value - scales[name].offset) * scales[name].gain for name, value in values.items()
+    ]
+    fused = np.max(calibrated, axis=0)
+    centre = float(np.median(fused[usable]))
+    gain = 1 / max(_upper(fused[usable], 0.99) - centre, LEAST_SCALE)
+    score = Scale(offset=centre, gain=gain)
+    return Fused(evidence=scales, score=score), (fused - centre) * gain
+
+
+def _evidence_scale(name: str, clean: NDArray[np.float64]) -> Scale:
+    if name == REPETITION:
+        return Scale(offset=0.5, gain=20.0)  # clearly below or clearly above everything else
+    tail = _upper(clean, TAIL)
+    return Scale(offset=tail, gain=1 / max(tail - float(np.median(clean)), LEAST_SCALE))
+
+
+def _shifted(
+    values: Mapping[str, NDArray[np.float64]],
+    episode: NDArray[np.int64],
+    usable: Flags,
+    names: frozenset[str],
+) -> tuple[dict[str, NDArray[np.float64]], Flags]:
+    shifted = {
+        name: value - running_medians(value, episode, usable) if name in names else value
+        for name, value in values.items()
+    }
+    known = usable.copy()
+    for value in shifted.values():
+        known &= np.isfinite(value)
+    return shifted, known
+
+
+def _upper(values: NDArray[np.float64], quantile: float) -> float:
+    """Return the quantile, and the largest value where there are too few to tell."""
+    return float(np.quantile(values, quantile, method="higher"))
+
+
+def _rescaled(part: ModalityCalibration, limit: float) -> ModalityCalibration:
+    def divided(fused: Fused, by: float) -> Fused:
+        score = Scale(offset=fused.score.offset, gain=fused.score.gain / by)
+        return Fused(evidence=fused.evidence, score=score)
+
+    if part.relative is None:
+        return part.model_copy(update={"absolute": divided(part.absolute, limit)})
+    return part.model_copy(
+        update={
+            "absolute": divided(part.absolute, CAUTION * limit),
+            "relative": divided(part.relative, limit),
+        }
+    )

@@ -1,0 +1,148 @@
+"""What a model is and how it is trained, as configuration."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Precision = Literal["auto", "fp32", "bf16"]
+ModalityName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+PAPER_IMAGE_WIDTHS = (32, 256, 128, 64, 32, 32)
+SLIM_IMAGE_WIDTHS = (16, 32, 64, 64, 32, 32)
+PAPER_VECTOR_WIDTHS = (288, 288, 288, 288, 288)
+SLIM_VECTOR_WIDTHS = (96, 96, 96, 96, 96)
+GRID = 3  # the last feature map of an image encoder is GRID x GRID
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def reduced_px(size_px: int) -> int:
+    """Return the side left of ``size_px`` by one convolution, kernel 5, stride 2, padding 1."""
+    return (size_px - 3) // 2 + 1 if size_px >= 3 else 0
+
+
+class ModalityConfig(_Frozen):
+    """One input of a station.
+
+    ``size_px`` is (height, width), to which the caller resizes images. ``samples`` is T, the
+    length of a vector window. ``widths`` are the channels after each convolution of the encoder;
+    left empty, they are the slim ones. ``names``, ``units`` and ``rate_hz`` describe the signal.
+    """
+
+    kind: Literal["image", "vector"]
+    size_px: tuple[int, int] = (256, 256)
+    channels: int = Field(default=3, ge=1, le=256)
+    samples: int = Field(default=32, ge=1, le=1024)
+    widths: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    rate_hz: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_widths(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not data.get("widths"):
+            slim = SLIM_IMAGE_WIDTHS if data.get("kind") == "image" else SLIM_VECTOR_WIDTHS
+            return {**data, "widths": slim}
+        return data
+
+    @model_validator(mode="after")
+    def _check_image(self) -> Self:
+        if self.kind != "image":
+            return self
+        if self.channels != 3:
+            raise ValueError(f"channels: an image has 3, RGB, not {self.channels}")
+        side = min(self.size_px)
+        for _ in self.widths:
+            side = reduced_px(side)
+        if side < 1:
+            raise ValueError(
+                f"size_px: {min(self.size_px)} px is too small for {len(self.widths)} layers; "
+                "give fewer widths or larger images"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        for key, given in (("names", self.names), ("units", self.units)):
+            if given and len(given) != self.channels:
+                raise ValueError(f"{key}: {len(given)} given for {self.channels} channels")
+        return self
+
+
+class CorrectorConfig(_Frozen):
+    """The latent corrector.
+
+    ``spectral_norm`` holds every layer's largest singular value at 1 while training. It is off by
+    default: a slope of at most 1 cannot follow the clean latents, and more than doubled the error.
+    """
+
+    depth: int = Field(default=4, ge=1, le=16)
+    spectral_norm: bool = False
+
+
+class ModelConfig(_Frozen):
+    """One model: its modalities, by name, and what is computed from them."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    modalities: dict[ModalityName, ModalityConfig] = Field(min_length=1)
+    latent: int = Field(default=288, ge=GRID * GRID)
+    corrector: CorrectorConfig = CorrectorConfig()
+    precision: Precision = "auto"
+    session_baseline: bool = True
+    window_hz: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _check_latent(self) -> Self:
+        for name, modality in self.modalities.items():
+            last = modality.widths[-1]
+            if modality.kind == "image" and last * GRID * GRID != self.latent:
+                raise ValueError(
+                    f"modalities.{name}.widths: the last must be {self.latent / GRID**2:g} "
+                    f"({GRID}x{GRID} cells make {self.latent}), not {last}"
+                )
+            if modality.kind == "vector" and self.latent % last:
+                raise ValueError(
+                    f"modalities.{name}.widths: the last must divide {self.latent}, not {last}"
+                )
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The modalities in the order in which latents are concatenated."""
+        return tuple(sorted(self.modalities))
+
+
+class TrainingConfig(_Frozen):
+    """How long and how to train. What ends first, ``epochs`` or ``minutes``, ends stage 1.
+
+    ``tau`` is the gradient norm at which stage 2 clips. ``rounds`` is how often stage 2 asks for
+    freshly corrupted pairs. ``calibration_share`` of the episodes is never trained on.
+    """
+
+    epochs: int = Field(default=200, ge=0)
+    minutes: float | None = Field(default=None, gt=0)
+    batch: int = Field(default=16, ge=1)
+    vector_batch: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    seed: int = Field(default=1, ge=0)
+    rounds: int = Field(default=4, ge=1)
+    corrector_epochs: int = Field(default=40, ge=1)
+    corrector_batch: int = Field(default=128, ge=1)
+    corrector_learning_rate: float = Field(default=1e-3, gt=0)
+    reconstructed: int = Field(default=8, ge=0)
+    tau: float = Field(default=1.0, gt=0)
+    calibration_share: float = Field(default=0.3, gt=0, lt=1)
+    false_alarm_rates: tuple[float, ...] = (1e-2, 1e-3)
+    save_every_s: float = Field(default=60.0, ge=0)
+
+    @model_validator(mode="after")
+    def _check_rates(self) -> Self:
+        rates = self.false_alarm_rates
+        if not rates or not all(0 < rate < 1 for rate in rates):
+            raise ValueError("false_alarm_rates: each must lie between 0 and 1")
+        if list(rates) != sorted(rates, reverse=True):
+            raise ValueError("false_alarm_rates: largest first; the first defines a score of 1")
+        return self

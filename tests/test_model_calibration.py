@@ -1,0 +1,130 @@
+"""Scores on a scale of their own, and the session's baseline."""
+
+import numpy as np
+import pytest
+import torch
+
+from model.baseline import Baseline, running_medians
+from model.calibration import Calibration, calibrate
+
+RATES = (0.01, 0.001)
+
+
+def clean_evidence(windows: int = 4000, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
+    random = np.random.default_rng(seed)
+    camera = {"components": random.normal(3, 0.5, windows), "repetition": np.zeros(windows)}
+    return {"camera": camera, "arm": {"level": random.normal(-1, 2, windows)}}
+
+
+def calibrated(evidence, session=frozenset(), episodes: int = 10) -> Calibration:
+    size = len(evidence["arm"]["level"])
+    return calibrate(
+        evidence,
+        {name: np.ones(size, dtype=np.bool_) for name in evidence},
+        np.arange(size) * episodes // size,
+        RATES,
+        {"camera": session},
+    )
+
+
+def scored(calibration, evidence, medians=None):
+    tensors = {n: {k: torch.from_numpy(v) for k, v in e.items()} for n, e in evidence.items()}
+    size = len(evidence["arm"]["level"])
+    present = {name: torch.ones(size, dtype=torch.bool) for name in evidence}
+    scores = calibration.score(tensors, present, medians)
+    return {name: values.numpy() for name, values in scores.items()}
+
+
+def test_one_in_a_hundred_clean_windows_raises_any_modality():
+    scores = scored(calibrated(clean_evidence()), clean_evidence(seed=1))
+    raised = (scores["camera"] > 1) | (scores["arm"] > 1)
+    assert raised.mean() == pytest.approx(0.01, abs=0.005)
+    assert np.median(scores["camera"]) == pytest.approx(0, abs=0.05)
+
+
+def test_the_rarer_false_alarm_has_the_higher_threshold():
+    thresholds = calibrated(clean_evidence()).thresholds
+    assert thresholds["0.01"] == {"fp32": 1.0, "bf16": 1.0}
+    assert thresholds["0.001"]["fp32"] > 1.0
+
+
+def test_a_repeated_frame_is_far_above_the_threshold():
+    evidence = clean_evidence()
+    calibration = calibrated(evidence)
+    evidence["camera"]["repetition"] = np.ones_like(evidence["camera"]["repetition"])
+    assert scored(calibration, evidence)["camera"].min() > 2
+
+
+def test_repetition_is_disabled_and_told_where_clean_frames_repeat():
+    evidence = clean_evidence()
+    evidence["camera"]["repetition"][::50] = 1.0
+    calibration = calibrated(evidence)
+    assert "2.00% of clean frames" in calibration.modalities["camera"].disabled["repetition"]
+    evidence["camera"]["repetition"][:] = 1.0
+    assert scored(calibration, evidence)["camera"].max() < 3
+
+
+def test_a_session_with_another_light_raises_nothing_once_its_median_is_subtracted():
+    random = np.random.default_rng(1)
+    evidence = clean_evidence()
+    sessions = np.repeat(random.normal(0, 3, 10), 400)
+    evidence["camera"]["components"] = evidence["camera"]["components"] + sessions
+    calibration = calibrated(evidence, frozenset({"components"}))
+    faulty = clean_evidence(100, seed=2)
+    faulty["camera"]["components"] += 7.0 + 4.0  # a session never seen, and a fault
+    unknown = {"camera": {"components": torch.full((100,), torch.nan, dtype=torch.float64)}}
+    known = {"camera": {"components": torch.full((100,), 10.0, dtype=torch.float64)}}
+    assert (scored(calibration, faulty, known)["camera"] > 1).all()
+    assert np.array_equal(
+        scored(calibration, faulty, unknown)["camera"], scored(calibration, faulty)["camera"]
+    )
+    faulty["camera"]["components"] -= 4.0
+    assert (scored(calibration, faulty, known)["camera"] > 1).mean() < 0.05
+
+
+def test_a_calibration_survives_json_unchanged():
+    calibration = calibrated(clean_evidence(), frozenset({"components"}))
+    assert Calibration.model_validate_json(calibration.model_dump_json()) == calibration
+
+
+def test_a_modality_that_was_never_there_cannot_be_calibrated():
+    evidence = clean_evidence(50)
+    flags = {"camera": np.zeros(50, dtype=np.bool_), "arm": np.ones(50, dtype=np.bool_)}
+    with pytest.raises(ValueError, match="camera: not present"):
+        calibrate(evidence, flags, np.zeros(50, dtype=np.int64), RATES, {})
+
+
+def test_a_baseline_speaks_after_ten_clean_windows_and_forgets_after_sixty():
+    baseline = Baseline()
+    for value in range(9):
+        baseline.add({"camera": {"texture": float(value)}}, clean=["camera"])
+    assert baseline.medians() == {"camera": {}}
+    for value in range(9, 100):
+        baseline.add({"camera": {"texture": float(value)}}, clean=["camera"])
+    assert baseline.medians()["camera"]["texture"] == 69.5
+    baseline.add({"camera": {"texture": 1e9}}, clean=[])
+    assert baseline.medians()["camera"]["texture"] == 69.5
+
+
+def test_a_restored_baseline_goes_on_as_the_one_that_was_stored():
+    baseline = Baseline()
+    for value in range(70):
+        baseline.add({"camera": {"texture": float(value % 7)}}, clean=["camera"])
+    restored = Baseline.restore(baseline.snapshot())
+    for each in (baseline, restored):
+        each.add({"camera": {"texture": 100.0}}, clean=["camera"])
+    assert restored.snapshot() == baseline.snapshot()
+
+
+def test_running_medians_are_what_a_baseline_says_before_each_window():
+    random = np.random.default_rng(0)
+    values, usable = random.normal(size=150), random.random(150) > 0.2
+    episode = np.repeat([0, 1], [90, 60])
+    medians = running_medians(values, episode, usable)
+    for number in (0, 1):
+        baseline = Baseline()
+        for at in np.flatnonzero(episode == number):
+            said = baseline.medians().get("camera", {}).get("texture", np.nan)
+            assert medians[at] == pytest.approx(said, nan_ok=True)
+            judged = ["camera"] if usable[at] else []
+            baseline.add({"camera": {"texture": values[at]}}, clean=judged)

@@ -1,0 +1,190 @@
+"""Each evidence against faults that it never saw, on a station that it knows clean."""
+
+import functools
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from model.image_evidence import Texture, high_pass, principal_components
+from model.judging import score_evidence, score_windows, session_medians, weigh_windows
+from model.mahalanobis import Mahalanobis
+from model.vector_evidence import Autoregression
+from model.windows import Windows
+from tests.test_model_synthetic import (
+    ARM,
+    noisy,
+    occluded,
+    station,
+    trained,
+    with_images,
+    with_vectors,
+    without,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Tensors this small only wait for a second thread, for long on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@functools.cache
+def held_out() -> Windows:
+    return station(10, 48, seed=50)
+
+
+def shares_raised(faulty: Windows) -> dict[str, float]:
+    fusion, _ = trained()
+    clean = held_out()
+    medians = session_medians(fusion, weigh_windows(fusion, clean), clean)
+    scores = score_evidence(fusion, weigh_windows(fusion, faulty), faulty.present, medians)
+    known = np.arange(len(clean)) % 48 >= 10  # the baseline needs ten windows
+    return {name: float((values[known] > 1).mean()) for name, values in scores.items()}
+
+
+def changed_arm(change) -> Windows:
+    values = held_out().vectors["arm"].copy()
+    change(values)
+    return with_vectors(held_out(), values)
+
+
+def stick(values: np.ndarray) -> None:
+    values[:, :, 1] = values[:, :1, 1]
+
+
+def step(values: np.ndarray) -> None:
+    values[:, 16:, 0] += 0.1
+
+
+def drift(values: np.ndarray) -> None:
+    values[:, :, 0] += np.linspace(0, 0.3, values.shape[1])
+
+
+def offset(values: np.ndarray) -> None:
+    values[:, :, 0] += 2.0
+
+
+def changed_frames(change) -> Windows:
+    return with_images(held_out(), np.stack([change(x) for x in held_out().images["camera"]]))
+
+
+def test_clean_windows_of_new_episodes_raise_about_as_often_as_calibrated():
+    scores = score_windows(trained()[0], held_out())
+    for name, values in scores.items():
+        assert np.mean(values > 1) < 0.06, name
+        assert abs(np.median(values)) < 0.3, name
+
+
+@pytest.mark.parametrize("change", [stick, step, drift, offset])
+def test_a_changed_joint_raises_the_arm_and_not_the_camera(change):
+    raised = shares_raised(changed_arm(change))
+    assert raised["arm"] > 0.95
+    assert raised["camera"] < 0.06
+
+
+def test_noise_four_times_the_sensors_own_raises_the_arm():
+    assert shares_raised(noisy(held_out(), size=0.02))["arm"] > 0.95
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: cv2.GaussianBlur(x, (0, 0), 1.0),
+        lambda x: x * 0,
+        lambda x: np.roll(x, 1, axis=2),
+        lambda x: (x + np.random.default_rng(0).normal(0, 6, x.shape)).clip(0, 255).astype("u1"),
+    ],
+    ids=["blur", "black", "colour swap", "noise"],
+)
+def test_a_changed_picture_raises_the_camera_and_not_the_arm(change):
+    raised = shares_raised(changed_frames(change))
+    assert raised["camera"] > 0.95
+    assert raised["arm"] < 0.06
+
+
+def test_an_occlusion_raises_the_camera():
+    assert shares_raised(occluded(held_out()))["camera"] > 0.95
+
+
+def test_a_repeated_frame_raises_the_camera_and_its_first_showing_does_not():
+    clean = held_out()
+    odd = (np.arange(len(clean)) % 2 == 1)[:, None, None, None]
+    frames = clean.images["camera"]
+    repeated = np.where(odd, frames[np.maximum(clean.previous["camera"], 0)], frames)
+    evidence = weigh_windows(trained()[0], with_images(clean, repeated))["camera"]["repetition"]
+    assert evidence[1::2].all()
+    assert not evidence[::2].any()
+    assert shares_raised(with_images(clean, repeated))["camera"] == pytest.approx(0.5, abs=0.03)
+
+
+def test_an_absent_modality_scores_nothing_and_leaves_the_other_alone():
+    fusion, _ = trained()
+    clean = held_out()
+    scores, blind = score_windows(fusion, clean), score_windows(fusion, without(clean, "camera"))
+    assert not blind["camera"].any()
+    assert np.array_equal(blind["arm"], scores["arm"])
+
+
+def test_evidence_of_a_window_does_not_depend_on_its_batch():
+    fusion, _ = trained()
+    clean = station(1, 12, seed=9)
+    one, many = weigh_windows(fusion, clean, batch=1), weigh_windows(fusion, clean, batch=12)
+    for name, kinds in one.items():
+        for kind, values in kinds.items():
+            assert values == pytest.approx(many[name][kind], abs=1e-3), (name, kind)
+
+
+def test_the_residual_of_a_predictable_signal_is_far_below_the_signal():
+    fusion, _ = trained()
+    windows = station(2, 20, seed=8)
+    samples = fusion.view(windows.take(np.arange(40)), "arm").samples
+    residual = next(m for m in fusion.evidence_modules("arm") if isinstance(m, Autoregression))
+    assert float(residual.residual(samples).std()) < 0.05 * float(samples.std())
+
+
+def test_windows_shorter_than_the_memory_still_have_a_residual():
+    short = Autoregression(ARM.model_copy(update={"samples": 5}))
+    assert short.residual(torch.randn(2, 5, 8)).shape == (2, 3, 8)
+
+
+def test_distance_grows_with_deviation_and_follows_the_correlation():
+    torch.manual_seed(0)
+    common = torch.randn(5000, 1)
+    clean = torch.cat([common, common + 0.1 * torch.randn(5000, 1)], dim=1)[:, None]
+    distance = Mahalanobis(2)
+    distance.fit(clean, shrinkage=1e-4)
+    along, across = distance(torch.tensor([[[2.0, 2.0]], [[2.0, -2.0]]]))[:, 0].tolist()
+    assert across > along + 2
+    assert float(distance(clean).exp().mean()) == pytest.approx(1.0, abs=0.1)
+
+
+def test_principal_components_span_what_varies():
+    torch.manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(40, 3)).Q
+    data = torch.randn(200, 3) @ basis.T
+    found = principal_components(data, 3)
+    assert torch.allclose(found @ found.T, torch.eye(3), atol=1e-4)
+    assert torch.allclose((data @ found.T) @ found, data, atol=1e-3)
+
+
+def test_high_pass_is_a_pixel_minus_the_mean_of_its_neighbours():
+    grey = torch.zeros(1, 1, 5, 5)
+    grey[..., 2, 2] = 8.0
+    passed = high_pass(grey)
+    assert float(passed[0, 0, 2, 2]) == pytest.approx(8.0)
+    assert float(passed[0, 0, 1, 2]) == pytest.approx(-1.0)
+    assert float(high_pass(torch.full((1, 1, 4, 4), 3.0)).abs().max()) < 1e-5
+
+
+def test_texture_takes_images_that_eight_does_not_divide():
+    fusion, _ = trained()
+    config = fusion.config.modalities["camera"].model_copy(update={"size_px": (70, 93)})
+    windows = station(1, 2, seed=1)
+    odd = np.random.default_rng(0).integers(0, 255, (2, 70, 93, 3), dtype=np.uint8)
+    view = fusion.view(with_images(windows, odd).take(np.arange(2)), "camera")
+    assert torch.isfinite(Texture(config)(view)["texture"]).all()
