@@ -201,7 +201,8 @@ class Aligner:
         self._closed_until_ns = anchor_ns
         anchor = self._anchor
         for lane in self._lanes.values():
-            reach_ns = lane.reach_ns
+            # what was not waited for is late only if it is older than the anchor itself
+            reach_ns = lane.reach_ns if lane.live else 0
             if lane is anchor and lane.track is not None and not lane.track.holds(anchor_ns):
                 reach_ns = self.spec.anchor_period_ns // 2  # a frame may still come near it
             lane.settle(anchor_ns, reach_ns)

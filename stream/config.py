@@ -29,6 +29,7 @@ from stream.settings import Settings as Settings
 from stream.transports.open import BrokerConfig
 
 LONGEST_SHOWN = 60
+MAX_STATIONS = 256
 
 
 class ConfigError(Exception):
@@ -159,7 +160,7 @@ class WorkerSettings(Settings):
     kind: Literal["worker"]
     name: Name = "worker-1"
     broker: BrokerConfig
-    stations: Annotated[tuple[StationSettings, ...], Field(min_length=1, max_length=256)]
+    stations: tuple[StationSettings, ...]
     inputs: tuple[Annotated[InputSettings, AfterValidator(_input_place)], ...] = ()
     model: ModelSettings = ModelSettings()
     max_image_mpx: Positive = 16.0
@@ -172,6 +173,9 @@ class WorkerSettings(Settings):
     def _stations_are_distinct(
         cls, stations: tuple[StationSettings, ...]
     ) -> tuple[StationSettings, ...]:
+        # Not by Field(min_length): a wrong item does not count there and adds a line of its own.
+        if not 1 <= len(stations) <= MAX_STATIONS:
+            raise ValueError(f"must be 1 to {MAX_STATIONS}, not {len(stations)}")
         ids = [station.id for station in stations]
         twice = sorted({one for one in ids if ids.count(one) > 1})
         if twice:

@@ -22,6 +22,11 @@ class Prepared:
     route: Route | None
     reading: asyncio.Future[Reading]
 
+    @property
+    def source(self) -> tuple[str, str]:
+        """Station and modality, empty where it belongs to none."""
+        return (self.route.station, self.route.modality) if self.route else ("", "")
+
 
 class Intake:
     """Prepares deliveries in their order; needs a running event loop."""

@@ -94,7 +94,10 @@ class Lane:
         count, channels = samples.values.shape
         if not isinstance(track, VectorTrack) or channels != track.channels:
             return self._take_unfit(samples, channels)
-        first_ns, last_ns = (times.item(0), times.item(-1)) if count else (NEVER, NEVER)
+        if count == 0:
+            return NOTHING
+        first_ns = times.item(0)
+        last_ns = first_ns if count == 1 else times.item(-1)
         if (
             self.expected
             or not self.clock.follows(first_ns, last_ns)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -71,6 +72,7 @@ class Pipeline:
         self._ready: list[list[Window]] = []
         self._in_flight = 0
         self._work, self._room = asyncio.Event(), asyncio.Event()
+        self._pending: Counter[tuple[str, str]] = Counter()  # being decoded, by source
         self._prepared: asyncio.Queue[Prepared | None] = asyncio.Queue(BEING_DECODED)
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
 
@@ -104,7 +106,9 @@ class Pipeline:
             if self._control.concerns(delivery):
                 await self._obey(delivery)
             else:
-                await self._prepared.put(self._intake.prepare(delivery))
+                prepared = self._intake.prepare(delivery)
+                self._pending[prepared.source] += 1
+                await self._prepared.put(prepared)
 
     async def _obey(self, delivery: Delivery) -> None:
         applied = self._control.apply(delivery)
@@ -117,9 +121,9 @@ class Pipeline:
                 reading = await prepared.reading
             except Malformed as error:
                 await self._refuse(prepared, error)
-                continue
-            assert prepared.route is not None
-            await self._add(self._stations[prepared.route.station], reading, prepared.delivery)
+            else:
+                await self._add(self._stations[prepared.source[0]], reading, prepared.delivery)
+            self._pending[prepared.source] -= 1
             while self._unjudged > BACKLOG_WINDOWS:
                 self._room.clear()
                 await self._room.wait()
@@ -129,10 +133,10 @@ class Pipeline:
         used = reading.time_ns not in [one.time_ns for one in rejected]
         if used:  # a source of nothing but refused readings is as good as silent
             self._idleness[station.id].heard(reading.modality, self._now_ns())
-        if self._transport.acknowledges_early or not used:
+        if self._transport.acknowledges_early:
             self._transport.acknowledge(delivery)
         else:
-            self._ledgers[station.id].enter(reading.modality, reading.time_ns, delivery)
+            self._ledgers[station.id].enter(reading, delivery)
         await self._collect(station, windows, rejected)
 
     @property
@@ -145,14 +149,16 @@ class Pipeline:
         for window in windows:
             self._ready += self._batcher.add(window, self._now_ns())
             self.metrics.windows.labels(station.id).inc()
+        released: list[Delivery] = []
+        if windows or rejected:
+            released = self._ledgers[station.id].release(station.aligner.needs)
         if windows:
             last = windows[-1]
-            released = self._ledgers[station.id].release(station.aligner.needs)
             self._released[(station.id, last.epoch, last.anchor_ns)] = released
             self._work.set()
         self._balance.settle(station)
         if rejected:
-            await self._tell_refused(station, rejected)
+            await self._tell_refused(station, rejected, [] if windows else released)
 
     # Refusals
 
@@ -172,14 +178,15 @@ class Pipeline:
             )
         await self._publisher.put(Parcel(messages=messages, released=[delivery]))
 
-    async def _tell_refused(self, station: Station, rejected: Sequence[Rejected]) -> None:
+    async def _tell_refused(
+        self, station: Station, rejected: Sequence[Rejected], released: Sequence[Delivery]
+    ) -> None:
         messages = []
         for one in rejected:
             self.metrics.refused.labels(station.id, one.modality).inc(one.samples)
             if one.reason != "duplicate" and self._cap.allows(one.reason, self._now_ns()):
                 messages.append(self._outbox.refused_reading(station.id, one))
-        if messages:
-            await self._publisher.put(Parcel(messages=messages))
+        await self._publisher.put(Parcel(messages=messages, released=released))
 
     # Windows to verdicts
 
@@ -241,7 +248,8 @@ class Pipeline:
 
     def _exhausted(self, station: Station) -> Callable[[str], bool]:
         def exhausted(modality: str) -> bool:
-            return self._prepared.empty() and self._balance.exhausted(station, modality)
+            pending = self._pending[(station.id, modality)]
+            return not pending and self._balance.exhausted(station, modality)
 
         return exhausted
 

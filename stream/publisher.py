@@ -41,7 +41,8 @@ class Publisher:
 
     async def put(self, parcel: Parcel) -> None:
         """Hand over a parcel; waits where the broker is far behind."""
-        await self._queue.put(parcel)
+        if parcel.messages or parcel.released:
+            await self._queue.put(parcel)
 
     async def close(self) -> None:
         """Let ``run`` end once everything put so far is published."""

@@ -49,14 +49,29 @@ class Station:
         self.alarms = Alarms(alarm_rules(settings.alarms))
         self.tally = Tally()
         self.context: Any = None
+        self._silent: set[str] = set()
         self._simulation: Mapping[str, Any] | None = None
         self._last_simulation: tuple[int, Mapping[str, Any] | None] = (LONG_AGO, None)
 
     def add(self, item: Reading | Idle) -> tuple[list[Window], list[Rejected]]:
         """Take a reading; return the windows it closes and the readings it refuses."""
-        if not isinstance(item, Idle):
-            self.conditions.hear(item)
-        return self._sorted(self.aligner.add(item))
+        if isinstance(item, Idle):
+            self._silent.add(item.modality)
+            return self._sorted(self.aligner.add(item))
+        self.conditions.hear(item)
+        outputs = self.aligner.add(item)
+        if item.modality in self._silent:
+            outputs = self._after_silence(item, outputs)
+        return self._sorted(outputs)
+
+    def _after_silence(
+        self, reading: Reading, outputs: Sequence[Window | Rejected]
+    ) -> Sequence[Window | Rejected]:
+        """A reading ends a silence; a refused one does not, or windows would wait for others."""
+        if reading.time_ns in [one.time_ns for one in outputs if isinstance(one, Rejected)]:
+            return [*outputs, *self.aligner.add(Idle(modality=reading.modality))]
+        self._silent.discard(reading.modality)
+        return outputs
 
     def flush(self) -> tuple[list[Window], list[Rejected]]:
         """Close what the readings held can still give."""

@@ -1,0 +1,120 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.idleness import Idleness
+
+MS = 1_000_000
+TIMEOUT = 500 * MS
+
+
+def idleness(*names: str) -> Idleness:
+    return Idleness(names or ("camera", "arm"), TIMEOUT, now_ns=0)
+
+
+def check(stage: Idleness, at_ms: float, more: frozenset[str] = frozenset()) -> list[str]:
+    """Names declared idle, where the sources in ``more`` still have something to give."""
+    found = stage.check(round(at_ms * MS), lambda name: name not in more)
+    return [one.modality for one in found]
+
+
+def test_a_silent_modality_is_declared_idle_once() -> None:
+    stage = idleness("camera")
+    assert check(stage, 0) == []
+    assert check(stage, 499) == []
+    assert check(stage, 500) == ["camera"]
+    assert check(stage, 1500) == []
+
+
+def test_a_modality_that_speaks_is_not_idle() -> None:
+    stage = idleness("camera")
+    for at_ms in range(0, 5000, 60):
+        stage.heard("camera", at_ms * MS)
+        assert check(stage, at_ms + 30) == []
+
+
+def test_silence_counts_only_while_the_source_has_nothing_more_to_give() -> None:
+    stage = idleness("camera")
+    more = frozenset({"camera"})
+    for at_ms in range(0, 60_000, 20):
+        assert check(stage, at_ms, more) == []
+    assert check(stage, 60_000) == []
+    assert check(stage, 60_400) == []
+    assert check(stage, 60_420, more) == [], "the count begins anew"
+    assert check(stage, 60_600) == []
+    assert check(stage, 61_099) == []
+    assert check(stage, 61_100) == ["camera"]
+
+
+def test_a_modality_that_speaks_again_can_fall_idle_again() -> None:
+    stage = idleness("camera")
+    check(stage, 0)
+    assert check(stage, 600) == ["camera"]
+    stage.heard("camera", 700 * MS)
+    assert check(stage, 710) == []
+    assert check(stage, 1300) == ["camera"]
+
+
+def test_one_silent_modality_does_not_make_the_station_silent() -> None:
+    stage = idleness()
+    for at_ms in range(0, 3000, 20):
+        stage.heard("arm", at_ms * MS)
+        check(stage, at_ms)
+    assert stage.silent_ns(3000 * MS) == 0
+
+
+def test_a_station_is_silent_since_its_last_reading_once_all_are_idle() -> None:
+    stage = idleness()
+    stage.heard("camera", 100 * MS)
+    stage.heard("arm", 130 * MS)
+    check(stage, 140)
+    assert stage.silent_ns(600 * MS) == 0
+    assert sorted(check(stage, 640)) == ["arm", "camera"]
+    assert stage.silent_ns(1130 * MS) == 1000 * MS
+    stage.heard("arm", 1200 * MS)
+    assert stage.silent_ns(1300 * MS) == 0
+
+
+def test_it_is_caught_up_while_readings_flow_and_their_sources_are_exhausted() -> None:
+    """A reading every 8 ms, a look every 40 ms: what comes between two looks changes nothing."""
+    stage = idleness()
+    check(stage, 0)
+    for at_ms in range(0, 1000, 8):
+        stage.heard("arm", at_ms * MS)
+        stage.heard("camera", at_ms * MS)
+        if at_ms % 40 == 0:
+            check(stage, at_ms)
+        assert stage.caught_up
+
+
+def test_it_is_not_caught_up_while_any_source_has_more_to_give() -> None:
+    stage = idleness()
+    assert not stage.caught_up, "nobody has looked yet"
+    check(stage, 0, more=frozenset({"arm"}))
+    assert not stage.caught_up
+    check(stage, 20)
+    assert stage.caught_up
+
+
+def test_a_clock_that_was_set_back_delays_idleness_by_no_more_than_its_time() -> None:
+    stage = idleness("camera")
+    check(stage, 3_600_000)
+    assert check(stage, 0) == []
+    assert check(stage, 500) == ["camera"]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 300), st.booleans(), st.booleans()), min_size=1, max_size=80)
+)
+def test_nobody_is_idle_who_spoke_or_had_more_to_give_within_the_timeout(
+    steps: list[tuple[int, bool, bool]],
+) -> None:
+    stage = idleness("camera")
+    now_ms, busy_ms = 0, 0
+    for pause_ms, speaks, has_more in steps:
+        now_ms += pause_ms
+        if speaks:
+            stage.heard("camera", now_ms * MS)
+        if speaks or has_more:
+            busy_ms = now_ms
+        if check(stage, now_ms, frozenset({"camera"} if has_more else ())):
+            assert now_ms - busy_ms >= 500
