@@ -114,7 +114,7 @@ def inject(
     mqtt_version: MqttVersion = "5",
 ) -> None:
     """Inject one fault into a running replay; refused where no replay announces itself."""
-    from simulators.injecting import InjectError, send_injection
+    from simulators.injecting import InjectError, require_known, send_injection
     from stream.config import ConfigError
     from stream.logs import configure_logs
     from stream.transports.transport import TransportError
@@ -124,6 +124,7 @@ def inject(
     try:
         if not name:
             raise InjectError(f"--fault {fault}: write MODALITY.FAULT, such as camera.occlusion")
+        require_known(name)
         document = {
             "modality": modality,
             "fault": name,

@@ -21,7 +21,7 @@ def demo(
     broker: Annotated[
         str, typer.Option(help="mqtt or kafka starts a broker here; a URL takes your own.")
     ] = "mqtt",
-    seconds: Annotated[float, typer.Option(min=10.0, help="How long the replay runs.")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=12.0, help="How long the replay runs.")] = 60.0,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the faults; random and printed without one.")
     ] = None,

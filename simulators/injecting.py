@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from simulators.faults.registry import fault_names
 from stream.control import NAME_HEADER
 from stream.events import to_json
+from stream.messages import Kind
 from stream.outbox import JSON
 from stream.topics import Topics, topics_for
 from stream.transports.open import BrokerConfig, open_transport
@@ -18,6 +20,13 @@ LISTEN_S = 5.0
 
 class InjectError(Exception):
     """An injection that must not be sent; says why."""
+
+
+def require_known(fault: str) -> None:
+    """Raise InjectError unless a kind of modality has a fault of this name."""
+    known = sorted({name for kind in Kind for name in fault_names(kind)})
+    if fault not in known:
+        raise InjectError(f"no fault is named {fault!r}; there are: {', '.join(known)}")
 
 
 async def send_injection(broker: BrokerConfig, station: str, document: Mapping[str, Any]) -> None:
@@ -57,6 +66,6 @@ async def _require_simulation(transport: Transport, topics: Topics, station: str
 def _is_valid(payload: bytes) -> bool:
     try:
         until = datetime.fromisoformat(json.loads(payload)["validUntil"])
+        return until > datetime.now(UTC)
     except (ValueError, KeyError, TypeError):
         return False
-    return until > datetime.now(UTC)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from simulators.recordings.mcap_writer import McapWriter
 from simulators.recordings.recording import Episode, Modality, Record, RecordingError
+from simulators.recordings.timeline import first_time_ns
 from stream.images import header_size_px
 from stream.inputs import MODALITY_HEADER
 from stream.messages import Frame, Kind, Malformed, Reading
@@ -57,7 +58,7 @@ async def _write(
     first = await _gather(queue, PROBE_S, stop)
     if not first:
         raise RecordingError(f"{station}: nothing arrived within {PROBE_S:g} s; nothing recorded")
-    start_ns, newest_ns, count = min(one.reading.time_ns for one in first), 0, 0
+    start_ns, newest_ns, count = min(first_time_ns(one.reading) for one in first), 0, 0
     with McapWriter(out, describe(first), {"station": station}) as writer:
         batch: Sequence[Record] = first
         while True:
@@ -116,8 +117,8 @@ def describe(records: Sequence[Record]) -> dict[str, Modality]:
 def _described(name: str, readings: Sequence[Reading]) -> Modality:
     first = readings[0]
     count = sum(1 if isinstance(one, Frame) else len(one.times_ns) for one in readings)
-    times = [one.time_ns for one in readings]
-    span_s = (max(times) - min(times)) / 1e9
+    first_ns = min(first_time_ns(one) for one in readings)
+    span_s = (max(one.time_ns for one in readings) - first_ns) / 1e9
     rate_hz = round((count - 1) / span_s, 2) if span_s > 0 and count > 1 else 1.0
     if isinstance(first, Frame):
         size_px = header_size_px(first.data)

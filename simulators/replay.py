@@ -65,7 +65,6 @@ class Replay:
         spreads = measure_spread(record.reading for record in recording.records(Kind.VECTOR))
         self.injections = Injections(recording.modalities, spreads)
         self._inflight = asyncio.Semaphore(INFLIGHT)
-        self._pending: set[asyncio.Task[None]] = set()
         self._event_ns = 0  # the replay's own time: what was captured up to now
         self.sent = 0
 
@@ -79,17 +78,29 @@ class Replay:
         """Play until the recording, or the time allowed, ends."""
         inject = self._topics.command(self._options.station, "inject")
         await self._transport.subscribe([inject.topic])
-        async with asyncio.TaskGroup() as tasks:
-            hearing = tasks.create_task(self._hear_commands(inject))
-            announcing = tasks.create_task(self._announce(start_ns))
-            await self._play(start_ns, on_progress)
-            hearing.cancel()
-            announcing.cancel()
-        await self._tell_truth(self.injections.due(1 << 62))
-        await asyncio.gather(*self._pending)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                hearing = tasks.create_task(self._hear_commands(inject))
+                announcing = tasks.create_task(self._announce(start_ns))
+                await self._play(tasks, start_ns, on_progress)
+                hearing.cancel()
+                announcing.cancel()
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None  # the reason, not the tasks it came through
+        await self._tell_truth(self._begun())
         await self._transport.publish(_state(self._topics, self._options.station, None))
 
-    async def _play(self, start_ns: int, on_progress: Callable[[float], None] | None) -> None:
+    def _begun(self) -> list[Change]:
+        """What is left to tell of faults whose time came before the end of the replay."""
+        changes = self.injections.due(1 << 62)
+        return [change for change in changes if change.injection.onset_ns <= self._event_ns]
+
+    async def _play(
+        self,
+        tasks: asyncio.TaskGroup,
+        start_ns: int,
+        on_progress: Callable[[float], None] | None,
+    ) -> None:
         options = self._options
         end_ns = None if options.seconds is None else start_ns + round(options.seconds * 1e9)
         for item in played(self._recording, start_ns, options.loop, options.keep_times):
@@ -98,7 +109,7 @@ class Replay:
             await self._wait_until(item.due_ns, start_ns)
             self._event_ns = item.reading.time_ns
             await self._tell_truth(self.injections.due(self._event_ns))
-            await self._send(item)
+            await self._send(item, tasks)
             if on_progress is not None:
                 on_progress((item.due_ns - start_ns) / 1e9)
 
@@ -110,17 +121,14 @@ class Replay:
         if wait_s > 0:
             await asyncio.sleep(wait_s)
 
-    async def _send(self, item: Played) -> None:
+    async def _send(self, item: Played, tasks: asyncio.TaskGroup) -> None:
         if isinstance(item.reading, Frame):
             reading = await asyncio.to_thread(self.injections.apply, item.reading)
         else:
             reading = self.injections.apply(item.reading, item.clean)
         await self._inflight.acquire()
-        task = asyncio.create_task(
-            self._publish(data_message(self._topics, self._options.station, reading))
-        )
-        self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
+        message = data_message(self._topics, self._options.station, reading)
+        tasks.create_task(self._publish(message))
         self.sent += 1
 
     async def _publish(self, message: Message) -> None:
@@ -157,6 +165,8 @@ class Replay:
         async for delivery in self._transport.deliveries():
             self._transport.acknowledge(delivery)
             if delivery.topic != inject.topic or delivery.key not in ("", inject.key):
+                continue
+            if delivery.retained:  # meant for an earlier replay
                 continue
             if delivery.headers.get(NAME_HEADER, "inject") == "inject":
                 self._obey(delivery)

@@ -7,6 +7,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from simulators.recordings.open import open_recording
 from simulators.recordings.recording import Recording
+from simulators.recordings.timeline import first_time_ns
 from simulators.replay import Replay, ReplayOptions, last_will, refuse_busy
 from simulators.scenario import Planned, Scenario, plan
 from simulators.timing import duration_s
@@ -33,7 +34,7 @@ async def play(
     topics = topics_for(broker.url)
     if not force:
         async with open_transport(broker) as listener:
-            names = [(str(one.kind), name) for name, one in recording.modalities.items()]
+            names = [(name, str(one.kind)) for name, one in recording.modalities.items()]
             await refuse_busy(listener, topics, options.station, names)
     await _run(recording, broker, topics, options, planned, total_s)
 
@@ -51,10 +52,16 @@ async def _run(
     async with open_transport(broker, will=will) as transport:
         running = Replay(recording, transport, topics, options)
         start_ns = time.time_ns()
-        running.plan(planned, start_ns)
+        running.plan(planned, _first_ns(recording) if options.keep_times else start_ns)
         with Progress(*columns, TimeRemainingColumn(), transient=True) as bar:
             task = bar.add_task("replaying", total=total_s)
             await running.run(start_ns, lambda done_s: bar.update(task, completed=done_s))
+
+
+def _first_ns(recording: Recording) -> int:
+    """Where a replay that keeps the recorded stamps begins in event time."""
+    first = next(recording.records(), None)
+    return 0 if first is None else first_time_ns(first.reading)
 
 
 def _planned(

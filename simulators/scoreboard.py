@@ -41,6 +41,7 @@ class Scoreboard:
     entries: dict[str, Entry] = field(default_factory=dict)
     raised: list[Seen] = field(default_factory=list)
     cleared: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)
     events: int = 0
     anchors: set[tuple[int, int]] = field(default_factory=set)
     latencies_ms: list[float] = field(default_factory=list)
@@ -64,7 +65,10 @@ class Scoreboard:
             entry.effect = data["effect"]
 
     def hear_event(self, seen: Seen) -> None:
-        """A fault event as the MES sees it."""
+        """A fault event as the MES sees it; one that is delivered again counts once."""
+        if seen.document["id"] in self.known:
+            return
+        self.known.add(seen.document["id"])
         self.events += 1
         if seen.transition == "raised":
             self.raised.append(seen)

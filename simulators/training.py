@@ -103,11 +103,16 @@ def train_checkpoint(
     )
     facts = card.training.model_copy(
         update={
-            "command": shlex.join(["weldfusion", *sys.argv[1:]]),
+            "command": shlex.join(["weldfusion", *(_without_folders(one) for one in sys.argv[1:])]),
             "data": tuple(Path(one).name for one in data),
         }
     )
     return save(directory, settings.name, fusion, card.model_copy(update={"training": facts}))
+
+
+def _without_folders(argument: str) -> str:
+    """An absolute path tells more of the machine than of the training."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def evaluate_checkpoint(
@@ -174,12 +179,12 @@ def _recall_at_far(
     names: Sequence[str],
 ) -> dict[str, Any]:
     """Recall at the thresholds frozen on calibration, beside the false alarms measured here."""
-    thresholds = loaded.card.calibration.thresholds[loaded.fusion.precision]
+    thresholds = loaded.card.calibration.thresholds
     report: dict[str, Any] = {}
     for label, rate in (("1e-2", "0.01"), ("1e-3", "0.001")):
         report[label] = {}
         for name in names:
-            threshold = thresholds[rate]
+            threshold = thresholds[rate][loaded.fusion.precision]
             point = operating_point(scores, pairs.faulty_modality, name, threshold)
             measured = float((clean_scores[name] > threshold).mean())
             report[label][name] = {"recall": point["recall"], "measured_far": measured}

@@ -223,7 +223,8 @@ def problems_of(error: ValidationError) -> list[str]:
 def _shown(error: ErrorDetails) -> str:
     """What was given; not what may be a secret: an unknown key's value, or a broker's URL."""
     given = error.get("input")
-    secret = "broker" in error["loc"] or error["type"] == "extra_forbidden"
+    near_broker = not {"broker", "url"}.isdisjoint(error["loc"])
+    secret = near_broker or error["type"] == "extra_forbidden"
     if secret or not isinstance(given, str | int | float | bool):
         return ""
     text = repr(given)

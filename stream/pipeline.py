@@ -91,6 +91,9 @@ class Pipeline:
                 task.cancel()
             await self._prepared.put(None)
             await aligning
+            if self._transport.acknowledges_early:  # what is held will not come again
+                for station in self._stations.values():
+                    await self._collect(station, *station.flush())
             await self._until_judged()
             inferring.cancel()
             await self._publisher.close()

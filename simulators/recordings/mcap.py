@@ -76,9 +76,7 @@ class McapRecording:
         """Capture times of each modality, from the payloads; no image is decoded."""
         return times_of(self._episode_records(self._logged[episode.number]))
 
-    def _episode_records(
-        self, logged: LoggedEpisode, only: Kind | None = None
-    ) -> Iterator[Record]:
+    def _episode_records(self, logged: LoggedEpisode, only: Kind | None = None) -> Iterator[Record]:
         twins: dict[str, Reading] = {}
         for topic, message in self._messages(logged.first_log_ns, logged.last_log_ns):
             if only is not None and self.modalities[topic.modality].kind is not only:

@@ -1,0 +1,183 @@
+"""From a recording to a checkpoint, and from a checkpoint to its report."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from model.checkpoint import CheckpointError, load
+from simulators.recordings.recording import RecordingError
+from simulators.training import (
+    TrainSettings,
+    evaluate_checkpoint,
+    train_checkpoint,
+    write_report,
+)
+from tests.recorded import ARM_HZ, CAMERA_HZ, CHANNELS, write_recording
+
+SETTINGS = TrainSettings.model_validate(
+    {
+        "kind": "train",
+        "name": "small",
+        "modalities": {
+            "camera": {"kind": "image", "size_px": (64, 64), "widths": (8, 16, 32)},
+            "arm": {"kind": "vector", "samples": 32, "widths": (32, 32, 32)},
+        },
+        "training": {
+            "epochs": 1,
+            "vector_batch": 32,
+            "rounds": 1,
+            "corrector_epochs": 2,
+            "reconstructed": 1,
+            "seed": 3,
+        },
+    }
+)
+CLASSES = {"clean", "camera", "arm"}
+FIGURES = {"classes", "macro_f1", "recall_at_far", "error"}
+TESTED_S, TESTED = 7.0, 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small gain nothing from threads, and on a busy machine lose tenfold."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("training")
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Path:
+    data = write_recording(folder / "train.mcap", episodes=4, seconds=5.0)
+    return train_checkpoint(SETTINGS, [str(data)], folder / "out", None, silent)
+
+
+@pytest.fixture(scope="module")
+def tested(folder: Path) -> Path:
+    return write_recording(folder / "tested.mcap", episodes=TESTED, seconds=TESTED_S)
+
+
+@pytest.fixture(scope="module")
+def report(trained: Path, tested: Path) -> dict[str, Any]:
+    return evaluate_checkpoint(trained, [str(tested)], 5, None, silent)
+
+
+def silent(*_: object) -> None:
+    """Show no progress."""
+
+
+def test_the_checkpoint_lies_under_its_name_with_a_card_beside_it(trained: Path) -> None:
+    assert trained.name == "small.safetensors"
+    card = json.loads(trained.with_suffix(".json").read_text())
+    assert card["training"]["data"] == ["train.mcap"]
+    assert card["training"]["seed"] == 3
+    assert card["training"]["episodes"] > 0
+    assert "weldfusion" in card["training"]["command"]
+
+
+def test_the_card_has_the_modalities_as_they_were_recorded(trained: Path) -> None:
+    model = load(trained).card.model
+    assert set(model.modalities) == {"camera", "arm"}
+    assert model.modalities["arm"].channels == len(CHANNELS)
+    assert model.modalities["arm"].names == CHANNELS
+    assert model.modalities["arm"].rate_hz == ARM_HZ
+    assert model.window_hz == CAMERA_HZ
+
+
+def test_the_report_holds_every_promised_key(report: dict[str, Any]) -> None:
+    assert {*FIGURES, "windows", "seed", "protocols"} <= set(report)
+    assert set(report["protocols"]) == {"A", "B"}
+    for figures in (report, *report["protocols"].values()):
+        assert set(figures) >= FIGURES
+        assert set(figures["classes"]) == CLASSES
+        for figure in figures["classes"].values():
+            assert set(figure) == {"precision", "recall", "f1"}
+        assert set(figures["recall_at_far"]) == {"1e-2", "1e-3"}
+        for points in figures["recall_at_far"].values():
+            assert {name: set(point) for name, point in points.items()} == {
+                name: {"recall", "measured_far"} for name in ("camera", "arm")
+            }
+        assert {name: set(error) for name, error in figures["error"].items()} == {
+            name: {"uncorrected", "corrected", "floor"} for name in ("camera", "arm")
+        }
+
+
+def test_the_top_level_is_protocol_a(report: dict[str, Any]) -> None:
+    for key in FIGURES:
+        assert str(report[key]) == str(report["protocols"]["A"][key])
+    assert str(report["protocols"]["A"]["classes"]) != str(report["protocols"]["B"]["classes"])
+
+
+def test_the_report_counts_the_clean_windows_and_names_its_seed(report: dict[str, Any]) -> None:
+    assert report["windows"] == TESTED * round(TESTED_S * CAMERA_HZ)
+    assert type(report["windows"]) is int
+    assert report["seed"] == 5
+    assert report["data"] == ["tested.mcap"]
+
+
+def test_every_share_lies_between_0_and_1_and_the_mean_f1_is_that_of_the_classes(
+    report: dict[str, Any],
+) -> None:
+    for figures in report["protocols"].values():
+        shares = [share for one in figures["classes"].values() for share in one.values()]
+        assert all(0 <= share <= 1 for share in shares)
+        mean = sum(one["f1"] for one in figures["classes"].values()) / len(CLASSES)
+        assert figures["macro_f1"] == pytest.approx(mean)
+
+
+def test_the_false_alarms_of_clean_windows_fall_with_the_rate_asked_for(
+    report: dict[str, Any],
+) -> None:
+    for name in ("camera", "arm"):
+        often, seldom = (report["recall_at_far"][rate][name] for rate in ("1e-2", "1e-3"))
+        assert often["measured_far"] >= seldom["measured_far"]
+
+
+def test_the_faults_of_both_kinds_were_injected(report: dict[str, Any]) -> None:
+    injected = [fault for one in report["protocols"].values() for fault in one["recall_by_fault"]]
+    assert {fault.split(".")[0] for fault in injected} == {"camera", "arm"}
+
+
+def test_the_same_seed_gives_the_same_report_and_another_does_not(
+    report: dict[str, Any], trained: Path, tested: Path
+) -> None:
+    again, other = (
+        evaluate_checkpoint(trained, [str(tested)], seed, None, silent) for seed in (5, 6)
+    )
+    assert str(again) == str(report)
+    assert str(other["protocols"]) != str(report["protocols"])
+
+
+def test_a_report_is_written_as_json_with_null_for_what_could_not_be_measured(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "new" / "report.json"
+    write_report({"error": {"arm": math.nan, "rest": [np.float64("inf"), 1.5]}, "n": 3}, path)
+    assert json.loads(path.read_text()) == {"error": {"arm": None, "rest": [None, 1.5]}, "n": 3}
+
+
+def test_one_episode_is_too_few_to_train_and_calibrate_on(tmp_path: Path) -> None:
+    data = write_recording(tmp_path / "one.mcap", seconds=3.0)
+    with pytest.raises(ValueError, match="at least 2 are needed"):
+        train_checkpoint(SETTINGS, [str(data)], tmp_path / "out", None, silent)
+
+
+def test_training_on_a_missing_recording_names_it(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"gone\.mcap"):
+        train_checkpoint(SETTINGS, [str(tmp_path / "gone.mcap")], tmp_path, None, silent)
+
+
+def test_a_checkpoint_that_is_not_there_is_named(tmp_path: Path, tested: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"gone\.(json|safetensors)"):
+        evaluate_checkpoint(tmp_path / "gone.safetensors", [str(tested)], 0, None, silent)
