@@ -24,5 +24,6 @@ def configure_logs() -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # looked up anew for each line, so that a redirected stderr is honoured
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
