@@ -193,11 +193,7 @@ def _shifted(reading: Reading, offset_ns: int, delivery: Delivery) -> Reading:
         check_times(int(times_ns.min()), int(times_ns.max()))
         return replace(reading, times_ns=times_ns)
     check_times(reading.time_ns + offset_ns, reading.time_ns + offset_ns)
-    source = Source(topic=delivery.topic)
-    if isinstance(delivery.position, tuple) and len(delivery.position) == 2:
-        source = Source(
-            topic=delivery.topic, partition=delivery.position[0], offset=delivery.position[1]
-        )
+    source = Source(topic=delivery.topic, partition=delivery.partition, offset=delivery.offset)
     return replace(reading, time_ns=reading.time_ns + offset_ns, source=source)
 
 

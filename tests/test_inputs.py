@@ -130,7 +130,7 @@ def test_on_kafka_a_foreign_producer_may_leave_the_header_out() -> None:
     inputs = own(True)
     arm = sent("weldfusion.vectors.v1", encode_samples(BATCH), key=KEY)
     assert inputs.route(arm).modality == "arm"
-    camera = sent("weldfusion.images.v1", encode_frame(PICTURE), key=KEY, position=(3, 912))
+    camera = sent("weldfusion.images.v1", encode_frame(PICTURE), key=KEY, partition=3, offset=912)
     frame = frame_of(inputs, camera)
     assert frame.source is not None
     assert (frame.source.partition, frame.source.offset) == (3, 912)

@@ -32,6 +32,8 @@ class PartitionOffsets:
             broker_time_ns=record.timestamp * 1_000_000,
             received_ns=now_ns,
             retained=record.offset < self.live_from,
+            partition=record.partition,
+            offset=record.offset,
             position=(self, record.offset),
         )
 

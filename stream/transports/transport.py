@@ -26,7 +26,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Delivery:
-    """Something received. ``position`` belongs to the transport that delivered it."""
+    """Something received. ``position`` belongs to the transport that delivered it.
+
+    ``partition`` and ``offset`` are where a log keeps it, None where nothing is kept.
+    """
 
     topic: str
     payload: bytes
@@ -36,6 +39,8 @@ class Delivery:
     received_ns: int = 0
     retained: bool = False
     redelivered: bool = False
+    partition: int | None = None
+    offset: int | None = None
     position: Any = None
 
 
