@@ -73,6 +73,11 @@ class Aligner:
             return [*refused, *self._close()]
         return refused
 
+    def wake(self) -> None:
+        """Wait for every lane again: a silent station speaks, and the others may follow."""
+        for lane in self._lanes.values():
+            lane.idle = False
+
     def expire(self, now_ns: int) -> list[Output]:
         """Nothing here waits for the clock."""
         return []

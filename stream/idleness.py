@@ -24,9 +24,13 @@ class Idleness:
         self._ears = {name: _Ear(heard_ns=now_ns) for name in modalities}
 
     def heard(self, modality: str, now_ns: int) -> None:
-        """A reading of this modality arrived."""
+        """A reading of this modality arrived; after a silence of all, none is idle any more."""
         ear = self._ears[modality]
-        ear.heard_ns, ear.empty_since_ns, ear.idle = now_ns, None, False
+        ear.heard_ns, ear.empty_since_ns = now_ns, None
+        if all(one.idle for one in self._ears.values()):
+            for one in self._ears.values():
+                one.idle, one.empty_since_ns = False, None
+        ear.idle = False
 
     def check(self, now_ns: int, exhausted: Callable[[str], bool]) -> list[Idle]:
         """Modalities that have now been silent for long enough, each told once."""

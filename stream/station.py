@@ -70,6 +70,9 @@ class Station:
         """A reading ends a silence; a refused one does not, or windows would wait for others."""
         if reading.time_ns in [one.time_ns for one in outputs if isinstance(one, Rejected)]:
             return [*outputs, *self.aligner.add(Idle(modality=reading.modality))]
+        if len(self._silent) == len(self.settings.modalities):
+            self.aligner.wake()
+            self._silent.clear()
         self._silent.discard(reading.modality)
         return outputs
 

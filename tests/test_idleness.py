@@ -118,3 +118,16 @@ def test_nobody_is_idle_who_spoke_or_had_more_to_give_within_the_timeout(
             busy_ms = now_ms
         if check(stage, now_ms, frozenset({"camera"} if has_more else ())):
             assert now_ms - busy_ms >= 500
+
+
+def test_when_a_silent_station_speaks_again_every_modality_is_waited_for() -> None:
+    idleness = Idleness(("camera", "kinematics"), 500, 0)
+    assert len(idleness.check(0, lambda _: True)) == 0
+    assert {one.modality for one in idleness.check(600, lambda _: True)} == {"camera", "kinematics"}
+    idleness.heard("kinematics", 700)
+    assert idleness.check(710, lambda _: True) == []
+    assert idleness.check(1100, lambda _: True) == []
+    assert {one.modality for one in idleness.check(1300, lambda _: True)} == {
+        "camera",
+        "kinematics",
+    }

@@ -1,0 +1,58 @@
+import numpy as np
+
+from stream.config import ModalitySettings, StationSettings
+from stream.messages import Frame, Idle, Kind, Samples
+from stream.station import Station
+
+MS = 1_000_000
+START_NS = 1_700_000_000_000_000_000
+PIXELS = np.zeros((8, 8, 3), np.uint8)
+
+
+def station() -> Station:
+    return Station(
+        StationSettings(
+            id="acme/plant1/hall2/line3/cell4",
+            modalities={
+                "camera": ModalitySettings(kind=Kind.IMAGE, rate_hz=10, size_px=(8, 8)),
+                "joints": ModalitySettings(kind=Kind.VECTOR, rate_hz=100, samples=4, channels=1),
+            },
+        )
+    )
+
+
+def joints(at_ms: int) -> Samples:
+    time_ns = START_NS + at_ms * MS
+    return Samples(
+        modality="joints", times_ns=np.array([time_ns]), values=np.array([[float(at_ms)]])
+    )
+
+
+def frame(at_ms: int) -> Frame:
+    return Frame(
+        modality="camera", time_ns=START_NS + at_ms * MS, data=b"", format="jpeg", pixels=PIXELS
+    )
+
+
+def test_a_station_that_wakes_waits_for_a_camera_that_is_delivered_a_little_later() -> None:
+    cell, windows, refused = station(), [], []
+    for name in ("camera", "joints"):
+        cell.add(Idle(modality=name))
+    joints_first = [joints(at_ms) for at_ms in range(0, 300, 10)]
+    for reading in (*joints_first, *(frame(at_ms) for at_ms in range(0, 300, 100))):
+        closed, rejected = cell.add(reading)
+        windows += closed
+        refused += rejected
+    windows += cell.flush()[0]
+    assert refused == []
+    assert [(one.anchor_ns - START_NS) // MS for one in windows] == [0, 100, 200]
+
+
+def test_one_idle_modality_of_a_station_that_speaks_is_not_waited_for() -> None:
+    cell, windows = station(), []
+    cell.add(joints(0))
+    cell.add(Idle(modality="camera"))
+    for at_ms in range(10, 500, 10):
+        windows += cell.add(joints(at_ms))[0]
+    assert windows
+    assert all(one.idle == frozenset({"camera"}) for one in windows)
