@@ -68,6 +68,15 @@ class Replay:
         self._event_ns = 0  # the replay's own time: what was captured up to now
         self.sent = 0
 
+    def data_topics(self) -> list[str]:
+        """Where its readings and the truth will go."""
+        topics, station = self._topics, self._options.station
+        data = [
+            topics.data(station, one.kind, name).topic
+            for name, one in self._recording.modalities.items()
+        ]
+        return sorted({*data, topics.truth(station).topic, topics.simulation(station).topic})
+
     def plan(self, planned: list[Planned], start_ns: int) -> None:
         """Schedule faults, counted from the start of the replay."""
         for one in planned:

@@ -51,6 +51,7 @@ async def _run(
     columns = (TextColumn("replaying"), BarColumn(), TextColumn("{task.completed:.0f} s"))
     async with open_transport(broker, will=will) as transport:
         running = Replay(recording, transport, topics, options)
+        await transport.prepare(running.data_topics())
         start_ns = time.time_ns()
         running.plan(planned, _first_ns(recording) if options.keep_times else start_ns)
         with Progress(*columns, TimeRemainingColumn(), transient=True) as bar:

@@ -153,6 +153,13 @@ class KafkaTransport:
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, _BACK_OFF_S[1])
 
+    async def prepare(self, topics: Sequence[str]) -> None:
+        """Create what is missing, start the producer, and let it find each topic's leaders."""
+        await self.ensure_topics(topics)
+        producer = await self._open_producer()
+        for topic in topics:
+            await producer.partitions_for(topic)
+
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Read these names and ``^`` patterns from now on; returns once partitions are assigned."""
         admin = self._open_admin()

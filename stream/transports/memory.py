@@ -200,6 +200,9 @@ class MemoryTransport:
                 session.drained.clear()
                 await session.drained.wait()
 
+    async def prepare(self, topics: Sequence[str]) -> None:
+        """Nothing: a topic needs no preparation here."""
+
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Ask for these filters from now on, and for what is retained under them."""
         if wrong := [topic for topic in topics if not is_filter(topic)]:

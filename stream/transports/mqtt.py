@@ -106,6 +106,9 @@ class MqttTransport:
         if refusal := await self._acknowledgement(info.mid):
             raise TransportError(f"{self._config.url} refuses {message.topic}: {refusal}")
 
+    async def prepare(self, topics: Sequence[str]) -> None:
+        """Nothing: a topic needs no preparation here."""
+
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Ask for these filters with QoS 1; return once the broker has agreed."""
         self._open_client()

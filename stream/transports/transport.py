@@ -70,6 +70,10 @@ class Transport(Protocol):
         """
         ...
 
+    async def prepare(self, topics: Sequence[str]) -> None:
+        """Learn what the first message to each topic would have to wait for."""
+        ...
+
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Ask for these topics from now on; survives reconnects."""
         ...
