@@ -190,7 +190,7 @@ def _episode_pairs(
 def draw_faults(
     model: ModelConfig, duration_s: float, protocol: str, rng: np.random.Generator
 ) -> list[Planned]:
-    """Faults of a second each with a clean second between, modalities in turn."""
+    """Faults of a second each with a clean second between; modality, fault and severity drawn."""
     drawn = []
     names = sorted(model.modalities)
     count = int((duration_s - FIRST_S) / (FAULT_S + GAP_S))

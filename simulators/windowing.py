@@ -1,7 +1,7 @@
 """Recordings to windows, with the stream's own aligner and the replay's own injection."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from simulators.injection import Injections
 from simulators.recordings.recording import Modality, Record
 from stream.collation import collate
 from stream.config import ModalitySettings, StationSettings
-from stream.images import decode, fit
+from stream.images import DEFAULT_MAX_PIXELS
+from stream.intake import decoded
 from stream.messages import Frame, Malformed, Reading, Window
 from stream.station import Station
 
@@ -58,14 +59,9 @@ def windows_of(
 def _prepared(reading: Reading, settings: StationSettings) -> Reading:
     if not isinstance(reading, Frame):
         return reading
-    pixels = fit(decode(reading.data), settings.modalities[reading.modality].size_px)
-    return Frame(
-        modality=reading.modality,
-        time_ns=reading.time_ns,
-        data=b"",
-        format=reading.format,
-        pixels=pixels,
-    )
+    size_px = settings.modalities[reading.modality].size_px
+    # thousands of windows are held at once, and only their pixels are looked at
+    return replace(decoded(reading, size_px, DEFAULT_MAX_PIXELS), data=b"")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -56,7 +56,7 @@ class Intake:
         self._decoders.shutdown()
 
 
-def decoded(frame: Frame, size_px: tuple[int, int], max_pixels: int) -> Reading:
+def decoded(frame: Frame, size_px: tuple[int, int], max_pixels: int) -> Frame:
     """The frame with its pixels, at the size that the station works with; raises Malformed."""
     return replace(frame, pixels=fit(decode(frame.data, max_pixels), size_px))
 

@@ -170,3 +170,14 @@ def _kafka_container() -> Iterator[str]:
     with container as running:
         wait_for_logs(running, "Kafka Server started", timeout=90)
         yield f"kafka://{host}:{port}"
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Tensors this small only wait for a second thread, for long on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -7,14 +7,7 @@ import torch
 from model.checkpoint import CheckpointError, load, save
 from tests.test_model_synthetic import occluded, station, trained
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tensors this small only wait for a second thread, for long on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
