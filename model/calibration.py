@@ -6,19 +6,21 @@ chance that *any* modality of a clean window exceeds 1 is the first false alarm 
 """
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import TypeAlias
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
 
 from model.baseline import running_medians
 from model.image_evidence import REPETITION
 
-Evidences: TypeAlias = Mapping[str, Mapping[str, NDArray[np.float64]]]
+Floats: TypeAlias = NDArray[np.float64]
+Evidences: TypeAlias = Mapping[str, Mapping[str, Floats]]
+Numbers: TypeAlias = Mapping[str, ArrayLike]  # by evidence: of many windows (N,), of one a number
 Flags: TypeAlias = NDArray[np.bool_]
+NOTHING: Numbers = {}
 
 TAIL = 0.995
 LEAST_SCALE = 0.05
@@ -36,9 +38,10 @@ class Scale(_Frozen):
     offset: float
     gain: float
 
-    def apply(self, values: Tensor) -> Tensor:
+    def apply(self, values: ArrayLike) -> Floats:
         """Return ``values`` on this scale."""
-        return (values - self.offset) * self.gain
+        scaled: Floats = np.subtract(values, self.offset) * self.gain
+        return scaled
 
 
 class Fused(_Frozen):
@@ -77,17 +80,18 @@ class Calibration(_Frozen):
 
     def score(
         self,
-        evidence: Mapping[str, Mapping[str, Tensor]],
-        present: Mapping[str, Tensor],
-        medians: Mapping[str, Mapping[str, Tensor]] | None = None,
-    ) -> dict[str, Tensor]:
-        """Return the score (B,) of each modality: 0 for absent ones, never NaN.
+        evidence: Mapping[str, Numbers],
+        present: Mapping[str, ArrayLike],
+        medians: Mapping[str, Numbers] | None = None,
+    ) -> dict[str, Floats]:
+        """Return the score of each modality: 0 for absent ones, never NaN.
 
-        ``medians[modality][name]`` (B,) are the session's, NaN where there are none yet.
+        Of N windows everything is (N,), of one it may be plain numbers. ``medians[modality][name]``
+        are the session's, NaN or left out where there are none yet.
         """
         return {
             name: _modality_score(
-                self.modalities[name], values, present[name], (medians or {}).get(name, {})
+                self.modalities[name], values, present[name], (medians or {}).get(name, NOTHING)
             )
             for name, values in evidence.items()
         }
@@ -95,25 +99,28 @@ class Calibration(_Frozen):
 
 def _modality_score(
     calibration: ModalityCalibration,
-    values: Mapping[str, Tensor],
-    present: Tensor,
-    medians: Mapping[str, Tensor],
-) -> Tensor:
+    values: Numbers,
+    present: ArrayLike,
+    medians: Numbers,
+) -> Floats:
     score = _fused(calibration.absolute, values)
     names = calibration.shifted
     if calibration.relative is not None and all(name in medians for name in names):
-        shifted = {name: e - medians[name] if name in names else e for name, e in values.items()}
+        shifted = {
+            name: np.subtract(one, medians[name]) if name in names else one
+            for name, one in values.items()
+        }
         relative = _fused(calibration.relative, shifted)
-        score = torch.where(relative.isnan(), score, relative)
-    return torch.where(present, score.nan_to_num(nan=0.0), torch.zeros_like(score))
+        score = np.where(np.isnan(relative), score, relative)
+    return np.where(np.isnan(score) | ~np.asarray(present), 0.0, score)
 
 
-def _fused(fused: Fused, values: Mapping[str, Tensor]) -> Tensor:
+def _fused(fused: Fused, values: Numbers) -> Floats:
     calibrated = [
         scale.apply(values[name]) for name, scale in fused.evidence.items() if name in values
     ]
-    # amax carries NaN through, which marks that a median was missing
-    return fused.score.apply(torch.stack(calibrated).amax(0))
+    # the maximum carries NaN through, which marks that a median was missing
+    return fused.score.apply(reduce(np.maximum, calibrated))
 
 
 def calibrate(

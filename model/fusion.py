@@ -1,4 +1,4 @@
-"""The whole model at run time: latents, evidence, scores and corrected latents of a batch."""
+"""The whole model at run time: latents, evidence and corrected latents of a batch, and scores."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from typing import Literal, cast
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from model.calibration import Calibration
+from model.calibration import Calibration, Floats, Numbers
 from model.config import ModelConfig
 from model.corrector import Corrector
 from model.decoders import ImageDecoder, build_decoder
@@ -25,14 +26,12 @@ ENOUGH_FRAMES = 6000  # spread over all; neighbours in time are much alike
 class Inference:
     """What the model says of B windows, modality by modality; everything float32.
 
-    ``latents`` and ``corrected`` (B, latent); ``evidence[modality][name]`` and ``scores`` (B,).
-    A score of 0 is a typical clean window, 1 the threshold at which 1 % of clean windows raise
-    any modality. Absent modalities have score 0 and the mean latent.
+    ``latents`` and ``corrected`` (B, latent), the mean latent for absent modalities;
+    ``evidence[modality][name]`` (B,), from which `Fusion.score` makes scores.
     """
 
     latents: dict[str, Tensor]
     evidence: dict[str, dict[str, Tensor]]
-    scores: dict[str, Tensor]
     corrected: dict[str, Tensor]
 
 
@@ -73,34 +72,29 @@ class Fusion(nn.Module):
         return [cast(Evidence, module) for module in group.values()]
 
     @torch.inference_mode()
-    def infer(
-        self, batch: Batch, medians: Mapping[str, Mapping[str, Tensor]] | None = None
-    ) -> Inference:
-        """Return latents, evidence, scores and corrected latents of ``batch``.
-
-        ``medians[modality][name]`` (B,) are the session's baseline, NaN where there is none yet.
-        """
+    def infer(self, batch: Batch) -> Inference:
+        """Return latents, evidence and corrected latents of ``batch``."""
         batch = batch.to(self.device)
         views = {name: self.view(batch, name) for name in self.config.names}
         latents = {name: self.encode(name, view) for name, view in views.items()}
         latents = self.imputed(latents, batch.present)
-        evidence = self.weigh(views)
         return Inference(
-            latents=latents,
-            evidence=evidence,
-            scores=self.score(evidence, batch.present, medians),
-            corrected=self.correct(latents),
+            latents=latents, evidence=self.weigh(views), corrected=self.correct(latents)
         )
 
     def score(
         self,
-        evidence: Mapping[str, Mapping[str, Tensor]],
-        present: Mapping[str, Tensor],
-        medians: Mapping[str, Mapping[str, Tensor]] | None = None,
-    ) -> dict[str, Tensor]:
-        """Return the score (B,) of each modality, all 0 before calibration."""
+        evidence: Mapping[str, Numbers],
+        present: Mapping[str, ArrayLike],
+        medians: Mapping[str, Numbers] | None = None,
+    ) -> dict[str, Floats]:
+        """Return the score of each modality of N windows, or of one, all 0 before calibration.
+
+        A score of 0 is a typical clean window, 1 the threshold at which 1 % of clean windows raise
+        any modality. ``medians`` are the session's baseline, as `Calibration.score` takes them.
+        """
         if self.calibration is None:
-            return {name: torch.zeros(len(flags)) for name, flags in present.items()}
+            return {name: np.zeros(np.shape(flags)) for name, flags in present.items()}
         return self.calibration.score(evidence, present, medians)
 
     def view(self, batch: Batch, name: str) -> View:

@@ -1,18 +1,13 @@
 """A model's verdict on many windows at once, with each session's baseline as it would have been."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from model.baseline import running_medians
-from model.calibration import Evidences
+from model.calibration import Evidences, Floats
 from model.fusion import Fusion
 from model.windows import Index, Pairs, Windows, chunks
-
-Floats = NDArray[np.float64]
 
 
 @torch.inference_mode()
@@ -65,30 +60,11 @@ def session_medians(
     }
 
 
-def score_evidence(
-    fusion: Fusion,
-    evidence: Evidences,
-    present: Mapping[str, NDArray[np.bool_]],
-    medians: Evidences,
-) -> dict[str, Floats]:
-    """Return the score (N,) of each modality."""
-
-    def tensors(arrays: Evidences) -> dict[str, dict[str, Tensor]]:
-        return {
-            name: {kind: torch.from_numpy(values) for kind, values in kinds.items()}
-            for name, kinds in arrays.items()
-        }
-
-    flags = {name: torch.from_numpy(values) for name, values in present.items()}
-    scores = fusion.score(tensors(evidence), flags, tensors(medians))
-    return {name: values.numpy() for name, values in scores.items()}
-
-
 def score_windows(fusion: Fusion, windows: Windows) -> dict[str, Floats]:
     """Return the score (N,) of each modality of clean windows, each after its session's past."""
     evidence = weigh_windows(fusion, windows)
     medians = session_medians(fusion, evidence, windows)
-    return score_evidence(fusion, evidence, windows.present, medians)
+    return fusion.score(evidence, windows.present, medians)
 
 
 def score_pairs(fusion: Fusion, pairs: Pairs) -> dict[str, Floats]:
@@ -99,7 +75,7 @@ def score_pairs(fusion: Fusion, pairs: Pairs) -> dict[str, Floats]:
     """
     medians = session_medians(fusion, weigh_windows(fusion, pairs.clean), pairs.clean)
     evidence = weigh_windows(fusion, pairs.faulty)
-    return score_evidence(fusion, evidence, pairs.faulty.present, medians)
+    return fusion.score(evidence, pairs.faulty.present, medians)
 
 
 @torch.inference_mode()

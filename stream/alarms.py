@@ -98,6 +98,9 @@ class _State:
     told_severity: int = 0
 
 
+AT_REST = _State()
+
+
 class Alarms:
     """The pure stage from observations to changes, for one station."""
 
@@ -119,8 +122,8 @@ class Alarms:
         """Take one observation; return the change it causes, if any."""
         key = (seen.modality, str(seen.condition))
         rule = self.rule(seen.modality, seen.condition)
-        state, change = _step(self._states.get(key, _State()), seen, rule)
-        if state == _State():
+        state, change = _step(self._states.get(key, AT_REST), seen, rule)
+        if state is AT_REST:
             self._states.pop(key, None)
         else:
             self._states[key] = state
@@ -136,7 +139,7 @@ class Alarms:
 
     def reset(self, modality: str, condition: Condition, time_ns: int, epoch: int) -> list[Change]:
         """Clear an alarm on command, which is how a latched one goes."""
-        state = self._states.pop((modality, str(condition)), _State())
+        state = self._states.pop((modality, str(condition)), AT_REST)
         if state.raised_ns is None:
             return []
         seen = Observation(
@@ -174,7 +177,7 @@ def _step_inactive(
     pending_ns = state.onset_ns if state.epoch == seen.epoch else None
     needed = rule.on_threshold if pending_ns is None else rule.off_threshold
     if not seen.score >= needed:  # NaN holds nothing
-        return _State(), None
+        return AT_REST, None
     onset_ns = seen.time_ns if pending_ns is None else min(pending_ns, seen.time_ns)
     state = _State(onset_ns=onset_ns, epoch=seen.epoch)
     if seen.time_ns - onset_ns < rule.on_delay_ns:
@@ -192,7 +195,7 @@ def _step_active(state: _State, seen: Observation, rule: AlarmRule) -> tuple[_St
     state = replace(state, quiet_ns=quiet_ns)
     if rule.latched or seen.time_ns - quiet_ns < rule.off_delay_ns:
         return state, None
-    return _State(), _change(Transition.CLEARED, state, seen, rule)
+    return AT_REST, _change(Transition.CLEARED, state, seen, rule)
 
 
 def _step_holding(

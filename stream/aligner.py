@@ -216,16 +216,17 @@ class Aligner:
 
     def to_pause(self) -> set[str]:
         """Modalities over their budget and ahead of one that is still waited for."""
+        over = {
+            name: lane
+            for name, lane in self._lanes.items()
+            if lane.track is not None and lane.track.size_bytes > self.spec.budget_bytes
+        }
+        if not over:
+            return set()
         slowest_ns = min(
             (lane.clock.watermark_ns for lane in self._lanes.values() if lane.live), default=NEVER
         )
-        return {
-            name
-            for name, lane in self._lanes.items()
-            if lane.track is not None
-            and lane.track.size_bytes > self.spec.budget_bytes
-            and lane.clock.watermark_ns > slowest_ns
-        }
+        return {name for name, lane in over.items() if lane.clock.watermark_ns > slowest_ns}
 
     @property
     def newest_ns(self) -> int:

@@ -209,8 +209,11 @@ def _look_at_image(view: ImageView, watched: Watched) -> Look:
         return False, False
     if watched.dark_is_normal and int(now.max()) < DARK_GREY_LEVEL:
         return False, False
-    near = now[::MOTION_STRIDE, ::MOTION_STRIDE].astype(np.int16)
-    motion = float(np.abs(near - before[::MOTION_STRIDE, ::MOTION_STRIDE]).mean())
+    some = (slice(None, None, MOTION_STRIDE),) * 2
+    # the difference without a sign, so that uint8 does not wrap around
+    motion = float(
+        (np.maximum(now[some], before[some]) - np.minimum(now[some], before[some])).mean()
+    )
     unchanged = motion == 0.0 and np.array_equal(now, before)
     return unchanged, motion > watched.motion_threshold
 

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,11 @@ import torch
 
 from model.baseline import Baseline
 from model.checkpoint import Card, Loaded, load
-from model.fusion import Inference
+from model.precision import choose_device
 from model.windows import Batch
 from stream.collation import collate
 from stream.config import ConfigError, ModalitySettings, ModelSettings, StationSettings
-from stream.gate import FAULTY_SCORE, Verdict
+from stream.gate import FAULTY_SCORE, Latent, Verdict
 from stream.messages import Kind, Window
 
 NO_MODEL = "none"
@@ -31,12 +33,28 @@ class ModelFacts:
     device: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inferred:
+    """What a model computes of one window by itself, by modality."""
+
+    window: Window
+    latents: Mapping[str, Latent]
+    corrected: Mapping[str, Latent]
+    present: Mapping[str, bool]
+    evidence: Mapping[str, Mapping[str, float]]
+
+
 class Engine:
-    """Runs each station's model. Not thread-safe: everything happens on one thread of its own."""
+    """Runs each station's model; its methods are for one caller at a time.
+
+    On a CPU a batch is shared out over threads that each compute alone: slim layers are too small
+    to be divided, and threads that wait for each other after every layer lose a quarter.
+    """
 
     def __init__(self, stations: Sequence[StationSettings], settings: ModelSettings) -> None:
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
+        on_cpu = choose_device(settings.device).type == "cpu"
+        self._size = (settings.threads or torch.get_num_threads()) if on_cpu else 1
+        self._threads = ThreadPoolExecutor(self._size, "infer", lambda: torch.set_num_threads(1))
         self._models: dict[str, Loaded] = {}
         self._model_of = {station.id: station.model for station in stations}
         self._baselines: dict[str, Baseline] = {}
@@ -91,45 +109,36 @@ class Engine:
     def warm_up(self) -> None:
         """Run every model once, so that the first real window does not wait for it."""
         for loaded in self._models.values():
-            loaded.fusion.infer(blank_batch(loaded.card))
+            for _ in self._threads.map(
+                loaded.fusion.infer, [blank_batch(loaded.card)] * self._size
+            ):
+                pass
 
     def infer(self, windows: Sequence[Window]) -> list[Verdict]:
         """Judge windows of one group, in their order."""
         loaded = self._models.get(self._model_of[windows[0].station])
         if loaded is None:
             return [Verdict(window=window) for window in windows]
-        batch = collate(windows, loaded.card.model.modalities)
-        inference = loaded.fusion.infer(batch)
-        scores = self._scores(loaded, windows, batch, inference)
-        return _verdicts(windows, inference, scores, loaded.hash)
+        shares = self._threads.map(partial(_infer_share, loaded), _shares(windows, self._size))
+        # one window after another, because each may change its session's baseline
+        return [self._judge(loaded, one) for share in shares for one in share]
 
-    def _scores(
-        self, loaded: Loaded, windows: Sequence[Window], batch: Batch, inference: Inference
-    ) -> list[dict[str, float]]:
-        """One window after another, because each may change its session's baseline."""
-        if not loaded.card.model.session_baseline:
-            return [
-                {name: float(score[at]) for name, score in inference.scores.items()}
-                for at in range(len(windows))
-            ]
-        scores = []
-        for at, window in enumerate(windows):
-            baseline = self._baselines.setdefault(window.station, Baseline())
-            evidence = {
-                modality: {name: values[at : at + 1] for name, values in named.items()}
-                for modality, named in inference.evidence.items()
-            }
-            present = {name: flags[at : at + 1] for name, flags in batch.present.items()}
-            medians = {
-                modality: {name: torch.tensor([value]) for name, value in named.items()}
-                for modality, named in baseline.medians().items()
-            }
-            found = loaded.fusion.score(evidence, present, medians)
-            score = {name: float(values[0]) for name, values in found.items()}
-            clean = [name for name, one in score.items() if one < FAULTY_SCORE and present[name][0]]
-            baseline.add(_as_floats(inference, at), clean)
-            scores.append(score)
-        return scores
+    def _judge(self, loaded: Loaded, one: Inferred) -> Verdict:
+        """Score a window against its session's baseline, which it then joins where it is clean."""
+        baseline = self._baselines.setdefault(one.window.station, Baseline())
+        medians = baseline.medians() if loaded.card.model.session_baseline else None
+        found = loaded.fusion.score(one.evidence, one.present, medians)
+        scores = {name: float(score) for name, score in found.items()}
+        clean = [name for name, score in scores.items() if score < FAULTY_SCORE]
+        baseline.add(one.evidence, [name for name in clean if one.present[name]])
+        return Verdict(
+            window=one.window,
+            latents=one.latents,
+            corrected=one.corrected,
+            scores=scores,
+            evidence=one.evidence,
+            model_hash=loaded.hash,
+        )
 
     def snapshot(self, station: str) -> dict[str, Any]:
         """The session baseline of a station as plain data."""
@@ -201,29 +210,32 @@ def blank_batch(card: Card) -> Batch:
     return collate([], card.model.modalities, at_least=1)
 
 
-def _as_floats(inference: Inference, at: int) -> dict[str, dict[str, float]]:
-    return {
-        modality: {name: float(values[at]) for name, values in named.items()}
-        for modality, named in inference.evidence.items()
+def _shares(windows: Sequence[Window], count: int) -> list[Sequence[Window]]:
+    """The windows in order, in at most ``count`` runs of nearly the same length."""
+    size = -(-len(windows) // count)
+    return [windows[at : at + size] for at in range(0, len(windows), size)]
+
+
+def _infer_share(loaded: Loaded, windows: Sequence[Window]) -> list[Inferred]:
+    batch = collate(windows, loaded.card.model.modalities)
+    said = loaded.fusion.infer(batch)
+    latents = {name: values.cpu().numpy() for name, values in said.latents.items()}
+    corrected = {name: values.cpu().numpy() for name, values in said.corrected.items()}
+    present = {name: flags.tolist() for name, flags in batch.present.items()}
+    evidence = {
+        modality: {name: values.tolist() for name, values in named.items()}
+        for modality, named in said.evidence.items()
     }
-
-
-def _verdicts(
-    windows: Sequence[Window],
-    inference: Inference,
-    scores: Sequence[Mapping[str, float]],
-    model_hash: str,
-) -> list[Verdict]:
-    latents = {name: values.cpu().numpy() for name, values in inference.latents.items()}
-    corrected = {name: values.cpu().numpy() for name, values in inference.corrected.items()}
     return [
-        Verdict(
+        Inferred(
             window=window,
             latents={name: values[at] for name, values in latents.items()},
             corrected={name: values[at] for name, values in corrected.items()},
-            scores=scores[at],
-            evidence=_as_floats(inference, at),
-            model_hash=model_hash,
+            present={name: flags[at] for name, flags in present.items()},
+            evidence={
+                modality: {name: values[at] for name, values in named.items()}
+                for modality, named in evidence.items()
+            },
         )
         for at, window in enumerate(windows)
     ]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model.image_evidence import Texture, high_pass, principal_components
-from model.judging import score_evidence, score_windows, session_medians, weigh_windows
+from model.judging import score_windows, session_medians, weigh_windows
 from model.mahalanobis import Mahalanobis
 from model.vector_evidence import Autoregression
 from model.windows import Windows
@@ -35,7 +35,7 @@ def shares_raised(faulty: Windows) -> dict[str, float]:
     fusion, _ = trained()
     clean = held_out()
     medians = session_medians(fusion, weigh_windows(fusion, clean), clean)
-    scores = score_evidence(fusion, weigh_windows(fusion, faulty), faulty.present, medians)
+    scores = fusion.score(weigh_windows(fusion, faulty), faulty.present, medians)
     known = np.arange(len(clean)) % 48 >= 10  # the baseline needs ten windows
     return {name: float((values[known] > 1).mean()) for name, values in scores.items()}
 
