@@ -118,8 +118,9 @@ class ModelConfig(_Frozen):
 class TrainingConfig(_Frozen):
     """How long and how to train. What ends first, ``epochs`` or ``minutes``, ends stage 1.
 
-    ``tau`` is the gradient norm at which stage 2 clips. ``rounds`` is how often stage 2 asks for
-    freshly corrupted pairs. ``calibration_share`` of the episodes is never trained on.
+    ``rounds`` is how often stage 2 asks for freshly corrupted pairs, ``corrector_epochs`` how often
+    it passes over all of them, ``reconstructed`` how many frames it decodes a step, ``tau`` the
+    gradient norm at which it clips. ``calibration_share`` of the episodes is never trained on.
     """
 
     epochs: int = Field(default=200, ge=0)

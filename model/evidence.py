@@ -37,7 +37,7 @@ class View:
 def image_view(batch: Batch, name: str) -> View:
     """Prepare image modality ``name`` of ``batch``."""
     frame = batch.images[name]
-    pixels = frame.permute(0, 3, 1, 2).float() / 255
+    pixels = pixels_of(frame)
     return View(
         samples=pixels.new_empty(0),
         frame=frame,
@@ -46,6 +46,11 @@ def image_view(batch: Batch, name: str) -> View:
         pixels=pixels,
         small=averaged(pixels, SMALL_PX),
     )
+
+
+def pixels_of(frame_BHWC: Tensor) -> Tensor:
+    """Return uint8 frames (B, H, W, 3) as float (B, 3, H, W) in [0, 1]."""
+    return frame_BHWC.permute(0, 3, 1, 2).float() / 255
 
 
 def vector_view(samples_BTC: Tensor) -> View:

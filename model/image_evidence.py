@@ -1,4 +1,4 @@
-"""Evidence from images: what the principal components do not explain, texture, and repetition."""
+"""Evidence from images: what the principal components do not explain, texture, tone, repetition."""
 
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ CELLS = 8
 SHRINKAGE = 0.05
 GREY_LEVEL = 1 / 255
 REPETITION = "repetition"
+TONE_QUANTILES = (0.1, 0.5, 0.9)
 
 
 class ComponentResidual(Evidence):
@@ -124,6 +125,37 @@ class Texture(Evidence):
         return torch.cat([logarithms, 10 * colours, shares.log()], dim=1)[:, None]
 
 
+class Tone(Evidence):
+    """How light, how coloured and how rich in contrast the frame is as a whole.
+
+    Few numbers, so that a dimmed light is not lost among hundreds that it leaves alone; the
+    components cannot see it, for the light is one of them.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("tone",)
+    session_dependent: ClassVar[bool] = True
+
+    def __init__(self, config: ModalityConfig) -> None:
+        super().__init__()
+        self.distance = Mahalanobis(3 + 1 + len(TONE_QUANTILES))
+
+    def fit(self, views: Views) -> None:
+        """Learn usual tones."""
+        self.distance.fit(torch.cat([self._features(view) for view in views]), SHRINKAGE)
+
+    def forward(self, view: View) -> dict[str, Tensor]:
+        """Return the evidence (B,)."""
+        return {self.names[0]: self.distance(self._features(view))[:, 0]}
+
+    @staticmethod
+    def _features(view: View) -> Tensor:
+        grey = view.small.mean(1).flatten(1)
+        quantiles = torch.quantile(grey, grey.new_tensor(TONE_QUANTILES), dim=1).T
+        colours = view.small.mean((2, 3))
+        contrast = grey.std(1, correction=0)[:, None]
+        return (torch.cat([colours, contrast, quantiles], dim=1) + GREY_LEVEL).log()[:, None]
+
+
 class Repetition(Evidence):
     """1 where a frame equals the one before it in every pixel, else 0."""
 
@@ -167,7 +199,7 @@ def high_pass(grey_B1HW: Tensor) -> Tensor:
 
 def image_evidences(config: ModalityConfig) -> list[Evidence]:
     """Return the unfitted evidences of an image modality."""
-    return [ComponentResidual(config), Texture(config), Repetition()]
+    return [ComponentResidual(config), Texture(config), Tone(config), Repetition()]
 
 
 def _cells(x_BCHW: Tensor) -> Tensor:

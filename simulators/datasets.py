@@ -126,7 +126,7 @@ def faulty_pairs(
     """Windows with and without faults of the catalogue, one modality at a time.
 
     ``protocol`` A draws severities over the authors' ranges, B from U(0.02, 1). Windows of which
-    less than a quarter of the samples is hit are left out.
+    less than a quarter of the samples is hit are left out, and those that see two modalities hit.
     """
     chosen = [one for one in dataset.episodes if episodes is None or one[0] in episodes]
     parts = []
@@ -165,11 +165,13 @@ def _episode_pairs(
             dataset.model, (episode.end_ns - episode.start_ns) / 1e9, protocol, rng
         )
     ]
+    if not planned:
+        return None
     for one in planned:
         injections.add(one)
     clean = list(windows_of(records, dataset.settings, dataset.injections()))
     faulty = list(windows_of(records, dataset.settings, injections))
-    if not planned or not clean or len(clean) != len(faulty):
+    if not clean or len(clean) != len(faulty):
         return None
     before = stretch_of(clean, dataset.model, number)
     after = stretch_of(faulty, dataset.model, number)
@@ -221,16 +223,16 @@ class _Truth:
 
 
 def _truth(dataset: Dataset, anchors_ns: np.ndarray, planned: Sequence[Injection]) -> _Truth:
-    label = np.full(len(anchors_ns), CLEAN, np.int64)
-    hit_by = np.full(len(anchors_ns), -1, np.int64)
     names = sorted(dataset.model.modalities)
-    for at, one in enumerate(planned):
-        share = _hit_share(dataset.settings, anchors_ns, one)
-        faulty, partly = share >= FAULTY_SHARE, share > 0
-        label[partly & (label == CLEAN)] = LEFT_OUT
-        label[faulty] = names.index(one.modality)
-        hit_by[faulty] = at
-    return _Truth(label=label, injection=hit_by)
+    by_injection = np.stack([_hit_share(dataset.settings, anchors_ns, one) for one in planned])
+    owner = np.array([names.index(one.modality) for one in planned])
+    by_modality = np.stack([by_injection[owner == at].sum(0) for at in range(len(names))])
+    label = by_modality.argmax(0)
+    clear = ((by_modality > 0).sum(0) == 1) & (by_modality.max(0) >= FAULTY_SHARE)
+    label[~clear] = LEFT_OUT  # hit by too little, or, in a long window, by two faults
+    untouched = by_modality.max(0) == 0
+    label[untouched] = CLEAN
+    return _Truth(label=label, injection=np.where(untouched, -1, by_injection.argmax(0)))
 
 
 def _hit_share(settings: StationSettings, anchors_ns: np.ndarray, one: Injection) -> np.ndarray:

@@ -140,6 +140,16 @@ def test_a_fault_too_short_for_a_quarter_makes_no_window_faulty(
     assert len(pairs.faulty_modality) < anchors_s(0, SECONDS)
 
 
+def test_a_long_window_that_sees_faults_of_two_modalities_is_left_out(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = (fault("arm", "drift"), fault("camera", "black"))
+    labels = pairs_with(dataset, monkeypatch, *both).faulty_modality
+    alone = pairs_with(dataset, monkeypatch, fault("arm", "drift")).faulty_modality
+    assert CAMERA_AT not in labels[anchors_s(0, 2) + 1 :]
+    assert (labels == ARM_AT).sum() < (alone == ARM_AT).sum()
+
+
 @pytest.mark.parametrize(
     ("modality", "name"), [("camera", "black"), ("camera", "frozen"), ("arm", "drift")]
 )
