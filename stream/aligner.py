@@ -13,7 +13,7 @@ import numpy as np
 
 from stream.clocks import LONG_AGO, NEVER, Limits
 from stream.lanes import AlignedModality, Lane
-from stream.messages import ClosedBy, Idle, Reading, Rejected, Window
+from stream.messages import ClosedBy, Idle, Reading, Rejected, TimeSource, Window
 
 Output: TypeAlias = Window | Rejected
 
@@ -64,6 +64,8 @@ class Aligner:
             lane.idle = True
             return [*self._turn_epoch(), *self._close()]
         refused = lane.take(item)
+        if lane.idle and item.time_ns not in [one.time_ns for one in refused]:
+            self._wake(lane)
         if lane is self._anchor and item.time_ns < self._next_check_ns:
             self._waits_for, self._next_check_ns = None, self._next_frame_ns(lane)
         if lane.clock.rewound and lane.clock.gone_back:
@@ -72,11 +74,6 @@ class Aligner:
         if (waits_for is None or waits_for is lane) and lane.has_passed(self._next_check_ns):
             return [*refused, *self._close()]
         return refused
-
-    def wake(self) -> None:
-        """Wait for every lane again: a silent station speaks, and the others may follow."""
-        for lane in self._lanes.values():
-            lane.idle = False
 
     def expire(self, now_ns: int) -> list[Output]:
         """Nothing here waits for the clock."""
@@ -114,6 +111,12 @@ class Aligner:
         for item in (*chain.from_iterable(held), *idle):
             outputs += self.add(item)
         return outputs
+
+    def _wake(self, lane: Lane) -> None:
+        """Wait for a lane again that speaks, and for all where the whole station was silent."""
+        lanes = list(self._lanes.values())
+        for one in lanes if all(each.idle for each in lanes) else [lane]:
+            one.idle = False
 
     # What goes out
 
@@ -199,6 +202,11 @@ class Aligner:
             closed_by=closed_by,
             views=views,
             idle=frozenset([name for name, lane in self._lanes.items() if lane.idle]),
+            time_sources={
+                name: lane.time_source
+                for name, lane in self._lanes.items()
+                if lane.time_source is not TimeSource.CAPTURE
+            },
         )
 
     def _settle(self, anchor_ns: int) -> None:

@@ -54,7 +54,7 @@ class Control:
         if channel.kind == "simulation":
             station.simulate(content if isinstance(content, dict) else None)
         elif channel.kind == "context":
-            station.context = content
+            station.know(delivery.broker_time_ns or delivery.received_ns, content)
         elif self._is_reset(delivery):
             return station, _reset(station, content)
         return station, []

@@ -10,7 +10,7 @@ from stream.config import StationSettings
 from stream.images import sniff
 from stream.input_settings import CAPTURE, InputSettings
 from stream.json_payload import read_json, short
-from stream.messages import Frame, Kind, Malformed, Reading, Samples, Source
+from stream.messages import Frame, Kind, Malformed, Reading, Samples, Source, TimeSource
 from stream.topics import KafkaTopics, Topics
 from stream.transports.transport import Delivery
 from stream.wire import (
@@ -150,39 +150,44 @@ def _read(route: Route, kind: Kind, delivery: Delivery) -> Reading:
     if kind is not Kind.IMAGE:
         raise Malformed("wrong_kind", f"{route.modality} is a vector, the input says an image")
     found = sniff(delivery.payload)
+    time_ns, time_source = _outer_time(settings, delivery)
     return Frame(
         modality=route.modality,
-        time_ns=_outer_time_ns(settings, delivery),
+        time_ns=time_ns,
         data=delivery.payload,
         format=found,
+        time_source=time_source,
     )
 
 
 def _read_json(route: Route, delivery: Delivery) -> Samples:
     fields = route.settings.json_fields
     assert fields is not None
-    outside = route.settings.time != "payload"
-    outer_ns = _outer_time_ns(route.settings, delivery) if outside else None
+    outer_ns, time_source = None, TimeSource.CAPTURE
+    if route.settings.time != "payload":
+        outer_ns, time_source = _outer_time(route.settings, delivery)
     times_ns, rows = read_json(delivery.payload, fields, outer_ns)
     samples = Samples(
         modality=route.modality,
         times_ns=np.array(times_ns, np.int64),
         values=np.array(rows, np.float64) * fields.scale,
+        time_source=time_source,
     )
     check_samples(samples)
     return samples
 
 
-def _outer_time_ns(settings: InputSettings, delivery: Delivery) -> int:
-    if settings.time == "broker":
-        return delivery.broker_time_ns or delivery.received_ns
-    if settings.time == "arrival":
-        return delivery.received_ns
+def _outer_time(settings: InputSettings, delivery: Delivery) -> tuple[int, TimeSource]:
+    """A time that is not in the payload; a broker that stamps nothing leaves the arrival."""
+    if settings.time == "broker" and delivery.broker_time_ns:
+        return delivery.broker_time_ns, TimeSource.BROKER
+    if settings.time in ("broker", "arrival"):
+        return delivery.received_ns, TimeSource.ARRIVAL
     stamp = delivery.headers.get(TIME_HEADER, "")
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) < 20):
         raise Malformed("bad_time", f"header {TIME_HEADER} is {short(stamp)}, not nanoseconds")
     check_times(int(stamp), int(stamp))
-    return int(stamp)
+    return int(stamp), TimeSource.CAPTURE
 
 
 def _shifted(reading: Reading, offset_ns: int, delivery: Delivery) -> Reading:

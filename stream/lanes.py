@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stream.clocks import NEVER, Clock, Judged, Limits, duplicate, jumped, reject, singly
-from stream.messages import Frame, Kind, Reading, Rejected, Samples
+from stream.messages import Frame, Kind, Reading, Rejected, Samples, TimeSource
 from stream.tracks import ImageTrack, Timing, Track, VectorTrack
 
 NOTHING: tuple[Rejected, ...] = ()
@@ -33,6 +33,7 @@ class Lane:
     most_bytes: int = field(init=False)
     track: Track | None = None  # a vector track waits until its channels are known
     idle: bool = False
+    time_source: TimeSource = TimeSource.CAPTURE  # of the last reading
     expected: set[int] = field(default_factory=set)  # closed, but needed again after a restore
 
     def __post_init__(self) -> None:
@@ -77,7 +78,7 @@ class Lane:
 
     def take(self, reading: Reading) -> Sequence[Rejected]:
         """Sort a reading in, or hold it while its time is in doubt; returns what is refused."""
-        self.idle = False
+        self.time_source = reading.time_source
         if isinstance(reading, Samples):
             return self._take_samples(reading)
         track, time_ns = self.track, reading.time_ns

@@ -4,7 +4,7 @@ All times are event times: nanoseconds since the epoch, as the sensor's own cloc
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -21,6 +21,14 @@ class Kind(StrEnum):
 
     IMAGE = "image"
     VECTOR = "vector"
+
+
+class TimeSource(StrEnum):
+    """Whose clock a reading's time is from; only the first is event time."""
+
+    CAPTURE = "capture"
+    BROKER = "broker"
+    ARRIVAL = "arrival"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +50,7 @@ class Frame:
     format: str
     pixels: Pixels | None = None
     source: Source | None = None
+    time_source: TimeSource = TimeSource.CAPTURE
 
     @property
     def size_bytes(self) -> int:
@@ -58,6 +67,7 @@ class Samples:
     values: Floats
     names: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
+    time_source: TimeSource = TimeSource.CAPTURE
 
     @property
     def time_ns(self) -> int:
@@ -130,7 +140,10 @@ View: TypeAlias = ImageView | VectorView
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Window:
-    """One multimodal window. Identity: station, epoch, anchor time."""
+    """One multimodal window. Identity: station, epoch, anchor time.
+
+    ``time_sources`` names the modalities that are aligned by another clock than their own.
+    """
 
     station: str
     epoch: int
@@ -138,6 +151,7 @@ class Window:
     closed_by: ClosedBy
     views: Mapping[str, View]
     idle: frozenset[str] = frozenset()
+    time_sources: Mapping[str, TimeSource] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -19,6 +19,14 @@ class Metrics:
         self.refused = Counter(
             "weldfusion_refused", "Refused input", ["station", "modality"], registry=self.registry
         )
+        self.unpublished = Counter(
+            "weldfusion_unpublished", "Messages the broker did not take", registry=self.registry
+        )
+        self.transport_dropped = Gauge(
+            "weldfusion_transport_dropped",
+            "Messages the transport had to drop, in or out",
+            registry=self.registry,
+        )
         self.lag_s = Gauge(
             "weldfusion_lag_seconds",
             "Now minus the newest capture time",

@@ -9,7 +9,7 @@ from stream.alarms import Change
 from stream.events import Surroundings, fault_event, to_json
 from stream.gate import GatedLatent, LatentState, Verdict
 from stream.inputs import MODALITY_HEADER
-from stream.messages import Frame, Rejected
+from stream.messages import Frame, Rejected, TimeSource
 from stream.proto import weldfusion_pb2
 from stream.topics import Address, KafkaTopics, Topics
 from stream.transports.transport import Delivery, Message
@@ -25,6 +25,12 @@ STATES = {
     LatentState.CORRECTED: weldfusion_pb2.CORRECTED,
     LatentState.IMPUTED: weldfusion_pb2.IMPUTED,
     LatentState.UNAVAILABLE: weldfusion_pb2.UNAVAILABLE,
+}
+
+TIME_SOURCES = {
+    TimeSource.CAPTURE: weldfusion_pb2.CAPTURE,
+    TimeSource.BROKER: weldfusion_pb2.BROKER,
+    TimeSource.ARRIVAL: weldfusion_pb2.ARRIVAL,
 }
 
 
@@ -133,6 +139,7 @@ def fused_latent(verdict: Verdict, gated: Mapping[str, GatedLatent]) -> bytes:
             skew_ns=view.skew_ns,
             largest_gap_ns=view.largest_gap_ns,
             size=len(one.values),
+            time_source=TIME_SOURCES[window.time_sources.get(name, TimeSource.CAPTURE)],
         )
     return message.SerializeToString()
 

@@ -60,6 +60,8 @@ class Pipeline:
         retention_ns = round(settings.state_retention_s * 1e9)
         self._reporter = Reporter(self._outbox, self.status, self.metrics, retention_ns)
         self._publisher = Publisher(transport, self.metrics, now_ns)
+        self.status.watch(transport.refused, self._publisher.dropped)
+        self.metrics.transport_dropped.set_function(lambda: sum(transport.refused.values()))
         self._idleness = {
             one.id: Idleness(one.modalities, round(one.idle_timeout_ms * MS), now_ns())
             for one in stations

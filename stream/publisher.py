@@ -37,7 +37,7 @@ class Publisher:
     ) -> None:
         self._transport, self._metrics, self._now_ns = transport, metrics, now_ns
         self._queue: asyncio.Queue[Parcel | None] = asyncio.Queue(WAITING)
-        self.unpublished: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
 
     async def put(self, parcel: Parcel) -> None:
         """Hand over a parcel; waits where the broker is far behind."""
@@ -73,7 +73,8 @@ class Publisher:
         try:
             await self._transport.publish(message)
         except TransportError as error:
-            self.unpublished[message.topic] += 1
+            self.dropped["unpublished"] += 1
+            self._metrics.unpublished.inc()
             log.error("not published", topic=message.topic, error=str(error))
 
     def _finish(self, parcel: Parcel) -> None:

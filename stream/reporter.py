@@ -73,7 +73,7 @@ class Reporter:
             correction=str(latent.state) if latent else "unavailable",
             evidence=_evidence(verdict, change.modality),
             simulated=simulated,
-            context=station.context,
+            context=station.context_at(change.time_ns),
         )
 
 

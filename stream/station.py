@@ -1,6 +1,6 @@
 """All pure stages of one station, and what they remember together."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +22,7 @@ OBSERVED_ON_DELAY_NS = {Condition.SKEWED: 5_000 * MS, Condition.FROZEN: 0, Condi
 FROZEN_AFTER_MS = 1_000.0
 MOTION_THRESHOLD = {Kind.IMAGE: 2.0, Kind.VECTOR: 0.05}
 MAX_GAP_PERIODS = 4
+CONTEXTS = 16  # as many changes of the production context as an event may look back
 SIMULATED_TAIL_NS = 2_000 * MS
 
 
@@ -48,33 +49,15 @@ class Station:
         self.conditions = Conditions(watched(settings, motion_scales or {}))
         self.alarms = Alarms(alarm_rules(settings.alarms))
         self.tally = Tally()
-        self.context: Any = None
-        self._silent: set[str] = set()
+        self._contexts: deque[tuple[int, Any]] = deque(maxlen=CONTEXTS)
         self._simulation: Mapping[str, Any] | None = None
         self._last_simulation: tuple[int, Mapping[str, Any] | None] = (LONG_AGO, None)
 
     def add(self, item: Reading | Idle) -> tuple[list[Window], list[Rejected]]:
         """Take a reading; return the windows it closes and the readings it refuses."""
-        if isinstance(item, Idle):
-            self._silent.add(item.modality)
-            return self._sorted(self.aligner.add(item))
-        self.conditions.hear(item)
-        outputs = self.aligner.add(item)
-        if item.modality in self._silent:
-            outputs = self._after_silence(item, outputs)
-        return self._sorted(outputs)
-
-    def _after_silence(
-        self, reading: Reading, outputs: Sequence[Window | Rejected]
-    ) -> Sequence[Window | Rejected]:
-        """A reading ends a silence; a refused one does not, or windows would wait for others."""
-        if reading.time_ns in [one.time_ns for one in outputs if isinstance(one, Rejected)]:
-            return [*outputs, *self.aligner.add(Idle(modality=reading.modality))]
-        if len(self._silent) == len(self.settings.modalities):
-            self.aligner.wake()
-            self._silent.clear()
-        self._silent.discard(reading.modality)
-        return outputs
+        if not isinstance(item, Idle):
+            self.conditions.hear(item)
+        return self._sorted(self.aligner.add(item))
 
     def flush(self) -> tuple[list[Window], list[Rejected]]:
         """Close what the readings held can still give."""
@@ -117,6 +100,17 @@ class Station:
         changes = self.alarms.reset(modality, condition, time_ns, epoch)
         self.tally.events += len(changes)
         return changes
+
+    def know(self, since_ns: int, context: Any) -> None:
+        """The plant says what is produced from this time on."""
+        self._contexts.append((since_ns, context))
+
+    def context_at(self, time_ns: int) -> Any:
+        """The production context valid at an event time; the oldest known before that one."""
+        known = [context for since_ns, context in self._contexts if since_ns <= time_ns]
+        if known:
+            return known[-1]
+        return self._contexts[0][1] if self._contexts else None
 
     def simulate(self, state: Mapping[str, Any] | None) -> None:
         """A replay says that it plays this station, or that it has ended."""

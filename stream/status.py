@@ -33,7 +33,12 @@ class WorkerStatus:
         self._software = software_version()
         self._instance = f"{settings.name}@{socket.gethostname()}:{os.getpid()}"
         self.unrouted: Counter[str] = Counter()
+        self._elsewhere: list[Counter[str]] = [self.unrouted]
         self.forget_at: dict[tuple[str, str, str], int] = {}
+
+    def watch(self, *dropped: Counter[str]) -> None:
+        """Also tell of what transport and publisher had to drop, by reason."""
+        self._elsewhere += dropped
 
     def producer(self, station: str) -> dict[str, str]:
         """Who made an event."""
@@ -60,7 +65,7 @@ class WorkerStatus:
             "validUntil": rfc3339(now_ns + VALID_FOR_INTERVALS * interval_ns),
             "windows": station.tally.windows,
             "events": station.tally.events,
-            "dropped": dict(station.tally.refused + self.unrouted),
+            "dropped": dict(sum(self._elsewhere, station.tally.refused)),
             "lagMs": (now_ns - newest_ns) / 1e6 if station.tally.windows else None,
             "activeAlarms": ["/".join(key) for key in station.alarms.active],
         }

@@ -11,7 +11,7 @@ from stream.config import StationSettings
 from stream.images import encode_jpeg
 from stream.input_settings import InputSettings
 from stream.inputs import MODALITY_HEADER, TIME_HEADER, Inputs
-from stream.messages import Frame, Malformed, Reading, Samples
+from stream.messages import Frame, Malformed, Reading, Samples, TimeSource
 from stream.topics import KafkaTopics, MqttTopics, Topics
 from stream.transports.topics import is_filter, matches
 from stream.transports.transport import Delivery
@@ -296,7 +296,7 @@ def test_the_whole_document_may_be_the_row() -> None:
     entry = {**plain(values="", time=None), "time": "arrival"}
     arm = samples_of(mapped(entry), sent("robot", [1, 2, 3]))
     assert arm.values.tolist() == [[1, 2, 3]]
-    assert arm.times_ns.tolist() == [TIME]
+    assert (arm.times_ns.tolist(), arm.time_source) == ([TIME], TimeSource.ARRIVAL)
 
 
 def test_a_scale_brings_values_into_their_unit() -> None:
@@ -390,18 +390,22 @@ def test_any_bytes_on_any_input_give_a_reading_or_one_reason(payload: bytes) -> 
 def test_the_time_of_a_bare_image_is_that_of_its_arrival() -> None:
     frame = frame_of(mapped(bare()), sent("cam", JPEG, broker_time_ns=5))
     assert (frame.time_ns, frame.format, frame.data) == (TIME, "jpeg", JPEG)
+    assert frame.time_source is TimeSource.ARRIVAL
 
 
 def test_the_broker_may_give_the_time_and_arrival_stands_in_where_it_does_not() -> None:
     inputs = mapped(bare(time="broker"))
-    assert frame_of(inputs, sent("cam", JPEG, broker_time_ns=TIME - 7)).time_ns == TIME - 7
-    assert frame_of(inputs, sent("cam", JPEG)).time_ns == TIME
+    stamped = frame_of(inputs, sent("cam", JPEG, broker_time_ns=TIME - 7))
+    assert (stamped.time_ns, stamped.time_source) == (TIME - 7, TimeSource.BROKER)
+    bare_frame = frame_of(inputs, sent("cam", JPEG))
+    assert (bare_frame.time_ns, bare_frame.time_source) == (TIME, TimeSource.ARRIVAL)
 
 
 def test_a_header_may_give_the_time() -> None:
     inputs = mapped(bare(time="header"))
     stamped = sent("cam", JPEG, headers={TIME_HEADER: str(TIME - 9)})
-    assert frame_of(inputs, stamped).time_ns == TIME - 9
+    frame = frame_of(inputs, stamped)
+    assert (frame.time_ns, frame.time_source) == (TIME - 9, TimeSource.CAPTURE)
 
 
 @pytest.mark.parametrize("stamp", ["", "soon", "-5", "1.5", "²", "٣", "9" * 19, "9" * 5000])

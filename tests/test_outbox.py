@@ -11,9 +11,18 @@ import pytest
 from stream.alarms import AlarmRule, Change, Condition, Transition
 from stream.events import Surroundings
 from stream.gate import GatedLatent, LatentState, Verdict
-from stream.messages import ClosedBy, Frame, ImageView, Rejected, Samples, VectorView, Window
+from stream.messages import (
+    ClosedBy,
+    Frame,
+    ImageView,
+    Rejected,
+    Samples,
+    TimeSource,
+    VectorView,
+    Window,
+)
 from stream.outbox import ENVELOPE_LIMIT_BYTES, Outbox
-from stream.proto.weldfusion_pb2 import BYPASSED, UNAVAILABLE, FusedLatent
+from stream.proto.weldfusion_pb2 import BROKER, BYPASSED, CAPTURE, UNAVAILABLE, FusedLatent
 from stream.topics import KafkaTopics, MqttTopics
 from stream.transports.transport import Delivery, Message
 from stream.wire import decode_frame, decode_samples
@@ -116,7 +125,14 @@ def test_a_latent_tells_of_each_modality_what_it_is_and_where_it_lies() -> None:
             readings=4,
         ),
     }
-    window = Window(station=CELL, epoch=3, anchor_ns=TIME, closed_by=ClosedBy.IDLE, views=views)
+    window = Window(
+        station=CELL,
+        epoch=3,
+        anchor_ns=TIME,
+        closed_by=ClosedBy.IDLE,
+        views=views,
+        time_sources={"arm": TimeSource.BROKER},
+    )
     gated = {
         "camera": GatedLatent(
             state=LatentState.BYPASSED, values=np.array([1, 2], np.float32), score=0.5
@@ -141,6 +157,7 @@ def test_a_latent_tells_of_each_modality_what_it_is_and_where_it_lies() -> None:
     assert (camera.score, camera.largest_gap_ns) == (0.5, 67)
     assert (arm.modality, arm.state, arm.size, arm.present) == ("arm", UNAVAILABLE, 0, False)
     assert arm.skew_ns == -3
+    assert (camera.time_source, arm.time_source) == (CAPTURE, BROKER)
 
 
 def test_a_late_reading_goes_to_the_late_topic_with_how_late_it_came() -> None:

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 
 from stream.config import ModalitySettings, StationSettings
-from stream.messages import Frame, Idle, Kind, Samples
+from stream.messages import Frame, Idle, Kind, Samples, TimeSource
 from stream.station import Station
 
 MS = 1_000_000
@@ -56,3 +58,38 @@ def test_one_idle_modality_of_a_station_that_speaks_is_not_waited_for() -> None:
         windows += cell.add(joints(at_ms))[0]
     assert windows
     assert all(one.idle == frozenset({"camera"}) for one in windows)
+
+
+def test_a_refused_reading_ends_no_silence() -> None:
+    cell = station()
+    for at_ms in range(0, 200, 10):
+        cell.add(joints(at_ms))
+    cell.add(frame(0))
+    cell.add(Idle(modality="camera"))
+    for at_ms in range(200, 500, 10):
+        cell.add(joints(at_ms))
+    _, refused = cell.add(frame(0))
+    assert [one.reason for one in refused] == ["duplicate"]
+    windows = [one for at_ms in range(500, 800, 10) for one in cell.add(joints(at_ms))[0]]
+    assert windows
+    assert all(one.idle == frozenset({"camera"}) for one in windows)
+
+
+def test_a_window_tells_which_modality_is_aligned_by_another_clock_than_its_own() -> None:
+    cell, windows = station(), []
+    for at_ms in range(0, 500, 10):
+        windows += cell.add(joints(at_ms))[0]
+        if at_ms % 100 == 0:
+            windows += cell.add(replace(frame(at_ms), time_source=TimeSource.ARRIVAL))[0]
+    assert windows
+    assert all(one.time_sources == {"camera": TimeSource.ARRIVAL} for one in windows)
+
+
+def test_the_production_context_is_the_one_that_was_valid_at_event_time() -> None:
+    cell = station()
+    assert cell.context_at(START_NS) is None
+    cell.know(START_NS, {"part": 1})
+    cell.know(START_NS + 1000 * MS, {"part": 2})
+    assert cell.context_at(START_NS - 1) == {"part": 1}  # kept by the broker from before
+    assert cell.context_at(START_NS + 999 * MS) == {"part": 1}
+    assert cell.context_at(START_NS + 1000 * MS) == {"part": 2}

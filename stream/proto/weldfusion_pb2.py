@@ -24,19 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dstream/proto/weldfusion.proto\x12\rweldfusion.v1\"_\n\x0bVectorBatch\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\r\n\x05names\x18\x02 \x03(\t\x12\r\n\x05units\x18\x03 \x03(\t\x12\x10\n\x08times_ns\x18\x04 \x03(\x06\x12\x0e\n\x06values\x18\x05 \x03(\x01\"\xa4\x01\n\x0eModalityLatent\x12\x10\n\x08modality\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.weldfusion.v1.LatentState\x12\x0f\n\x07present\x18\x03 \x01(\x08\x12\r\n\x05score\x18\x04 \x01(\x02\x12\x0f\n\x07skew_ns\x18\x05 \x01(\x12\x12\x16\n\x0elargest_gap_ns\x18\x06 \x01(\x12\x12\x0c\n\x04size\x18\x07 \x01(\r\"\xaf\x01\n\x0b\x46usedLatent\x12\x0f\n\x07station\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x16\n\x0e\x61nchor_time_ns\x18\x03 \x01(\x06\x12\x11\n\tclosed_by\x18\x04 \x01(\t\x12\x0e\n\x06values\x18\x05 \x03(\x02\x12\x31\n\nmodalities\x18\x06 \x03(\x0b\x32\x1d.weldfusion.v1.ModalityLatent\x12\x12\n\nmodel_hash\x18\x07 \x01(\t*f\n\x0bLatentState\x12\x1c\n\x18LATENT_STATE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x42YPASSED\x10\x01\x12\r\n\tCORRECTED\x10\x02\x12\x0b\n\x07IMPUTED\x10\x03\x12\x0f\n\x0bUNAVAILABLE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dstream/proto/weldfusion.proto\x12\rweldfusion.v1\"_\n\x0bVectorBatch\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\r\n\x05names\x18\x02 \x03(\t\x12\r\n\x05units\x18\x03 \x03(\t\x12\x10\n\x08times_ns\x18\x04 \x03(\x06\x12\x0e\n\x06values\x18\x05 \x03(\x01\"\xd4\x01\n\x0eModalityLatent\x12\x10\n\x08modality\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.weldfusion.v1.LatentState\x12\x0f\n\x07present\x18\x03 \x01(\x08\x12\r\n\x05score\x18\x04 \x01(\x02\x12\x0f\n\x07skew_ns\x18\x05 \x01(\x12\x12\x16\n\x0elargest_gap_ns\x18\x06 \x01(\x12\x12\x0c\n\x04size\x18\x07 \x01(\r\x12.\n\x0btime_source\x18\x08 \x01(\x0e\x32\x19.weldfusion.v1.TimeSource\"\xaf\x01\n\x0b\x46usedLatent\x12\x0f\n\x07station\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x16\n\x0e\x61nchor_time_ns\x18\x03 \x01(\x06\x12\x11\n\tclosed_by\x18\x04 \x01(\t\x12\x0e\n\x06values\x18\x05 \x03(\x02\x12\x31\n\nmodalities\x18\x06 \x03(\x0b\x32\x1d.weldfusion.v1.ModalityLatent\x12\x12\n\nmodel_hash\x18\x07 \x01(\t*f\n\x0bLatentState\x12\x1c\n\x18LATENT_STATE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x42YPASSED\x10\x01\x12\r\n\tCORRECTED\x10\x02\x12\x0b\n\x07IMPUTED\x10\x03\x12\x0f\n\x0bUNAVAILABLE\x10\x04*O\n\nTimeSource\x12\x1b\n\x17TIME_SOURCE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43\x41PTURE\x10\x01\x12\n\n\x06\x42ROKER\x10\x02\x12\x0b\n\x07\x41RRIVAL\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stream.proto.weldfusion_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LATENTSTATE']._serialized_start=490
-  _globals['_LATENTSTATE']._serialized_end=592
+  _globals['_LATENTSTATE']._serialized_start=538
+  _globals['_LATENTSTATE']._serialized_end=640
+  _globals['_TIMESOURCE']._serialized_start=642
+  _globals['_TIMESOURCE']._serialized_end=721
   _globals['_VECTORBATCH']._serialized_start=48
   _globals['_VECTORBATCH']._serialized_end=143
   _globals['_MODALITYLATENT']._serialized_start=146
-  _globals['_MODALITYLATENT']._serialized_end=310
-  _globals['_FUSEDLATENT']._serialized_start=313
-  _globals['_FUSEDLATENT']._serialized_end=488
+  _globals['_MODALITYLATENT']._serialized_end=358
+  _globals['_FUSEDLATENT']._serialized_start=361
+  _globals['_FUSEDLATENT']._serialized_end=536
 # @@protoc_insertion_point(module_scope)

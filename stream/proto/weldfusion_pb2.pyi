@@ -14,11 +14,22 @@ class LatentState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CORRECTED: _ClassVar[LatentState]
     IMPUTED: _ClassVar[LatentState]
     UNAVAILABLE: _ClassVar[LatentState]
+
+class TimeSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TIME_SOURCE_UNSPECIFIED: _ClassVar[TimeSource]
+    CAPTURE: _ClassVar[TimeSource]
+    BROKER: _ClassVar[TimeSource]
+    ARRIVAL: _ClassVar[TimeSource]
 LATENT_STATE_UNSPECIFIED: LatentState
 BYPASSED: LatentState
 CORRECTED: LatentState
 IMPUTED: LatentState
 UNAVAILABLE: LatentState
+TIME_SOURCE_UNSPECIFIED: TimeSource
+CAPTURE: TimeSource
+BROKER: TimeSource
+ARRIVAL: TimeSource
 
 class VectorBatch(_message.Message):
     __slots__ = ("modality", "names", "units", "times_ns", "values")
@@ -35,7 +46,7 @@ class VectorBatch(_message.Message):
     def __init__(self, modality: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., units: _Optional[_Iterable[str]] = ..., times_ns: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ModalityLatent(_message.Message):
-    __slots__ = ("modality", "state", "present", "score", "skew_ns", "largest_gap_ns", "size")
+    __slots__ = ("modality", "state", "present", "score", "skew_ns", "largest_gap_ns", "size", "time_source")
     MODALITY_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     PRESENT_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +54,7 @@ class ModalityLatent(_message.Message):
     SKEW_NS_FIELD_NUMBER: _ClassVar[int]
     LARGEST_GAP_NS_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
+    TIME_SOURCE_FIELD_NUMBER: _ClassVar[int]
     modality: str
     state: LatentState
     present: bool
@@ -50,7 +62,8 @@ class ModalityLatent(_message.Message):
     skew_ns: int
     largest_gap_ns: int
     size: int
-    def __init__(self, modality: _Optional[str] = ..., state: _Optional[_Union[LatentState, str]] = ..., present: _Optional[bool] = ..., score: _Optional[float] = ..., skew_ns: _Optional[int] = ..., largest_gap_ns: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
+    time_source: TimeSource
+    def __init__(self, modality: _Optional[str] = ..., state: _Optional[_Union[LatentState, str]] = ..., present: _Optional[bool] = ..., score: _Optional[float] = ..., skew_ns: _Optional[int] = ..., largest_gap_ns: _Optional[int] = ..., size: _Optional[int] = ..., time_source: _Optional[_Union[TimeSource, str]] = ...) -> None: ...
 
 class FusedLatent(_message.Message):
     __slots__ = ("station", "epoch", "anchor_time_ns", "closed_by", "values", "modalities", "model_hash")

@@ -1,0 +1,29 @@
+"""What the broker does not take is counted, and what it was made from is let go all the same."""
+
+import asyncio
+
+from stream.metrics import Metrics
+from stream.publisher import Parcel, Publisher
+from stream.transports.open import BrokerConfig, open_transport
+from stream.transports.transport import Message
+
+
+def message(payload: bytes) -> Message:
+    return Message(topic="faults", key="", payload=payload, content_type="", qos=1)
+
+
+async def test_a_message_over_the_limit_is_counted_and_the_others_go_out() -> None:
+    broker = BrokerConfig(url="memory://publisher", max_message_bytes=1000)
+    async with open_transport(broker) as inside, open_transport(broker) as outside:
+        await outside.subscribe(["faults"])
+        metrics = Metrics()
+        publisher = Publisher(inside, metrics)
+        for payload in (b"first", bytes(5000), b"last"):
+            await publisher.put(Parcel(messages=[message(payload)]))
+        await publisher.close()
+        await publisher.run()
+        deliveries = outside.deliveries()
+        heard = [(await asyncio.wait_for(anext(deliveries), 5)).payload for _ in range(2)]
+    assert heard == [b"first", b"last"]
+    assert publisher.dropped == {"unpublished": 1}
+    assert metrics.registry.get_sample_value("weldfusion_unpublished_total") == 1
