@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Precision = Literal["auto", "fp32", "bf16"]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 ModalityName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 PAPER_IMAGE_WIDTHS = (32, 256, 128, 64, 32, 32)
@@ -12,6 +13,9 @@ SLIM_IMAGE_WIDTHS = (16, 32, 64, 64, 32, 32)
 PAPER_VECTOR_WIDTHS = (288, 288, 288, 288, 288)
 SLIM_VECTOR_WIDTHS = (96, 96, 96, 96, 96)
 GRID = 3  # the last feature map of an image encoder is GRID x GRID
+
+Latent = Annotated[int, Field(ge=GRID * GRID)]
+Hertz = Annotated[float, Field(gt=0)]
 
 
 class _Frozen(BaseModel):
@@ -38,7 +42,7 @@ class ModalityConfig(_Frozen):
     widths: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
-    rate_hz: float | None = Field(default=None, gt=0)
+    rate_hz: Hertz | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -86,13 +90,13 @@ class CorrectorConfig(_Frozen):
 class ModelConfig(_Frozen):
     """One model: its modalities, by name, and what is computed from them."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    name: ModelName
     modalities: dict[ModalityName, ModalityConfig] = Field(min_length=1)
-    latent: int = Field(default=288, ge=GRID * GRID)
+    latent: Latent = 288
     corrector: CorrectorConfig = CorrectorConfig()
     precision: Precision = "auto"
     session_baseline: bool = True
-    window_hz: float | None = Field(default=None, gt=0)
+    window_hz: Hertz | None = None
 
     @model_validator(mode="after")
     def _check_latent(self) -> Self:

@@ -135,11 +135,10 @@ class Demo:
                     started = time.monotonic()
                     async with _process("replay", *self._replay_arguments(scenario)) as replay:
                         await self._while_running(replay, worker, started, progress)
-                    elapsed_s = time.monotonic() - started
                     await asyncio.sleep(SETTLE_S)
                 await asyncio.sleep(0.5)
                 listening.cancel()
-        return self.board.result(options.seed, str(self.board.status.get("model", "")), elapsed_s)
+        return self.board.result(options.seed, str(self.board.status.get("model", "")))
 
     def _replay_arguments(self, scenario: Path) -> list[str]:
         options = self._options

@@ -13,7 +13,17 @@ from pydantic import BaseModel, ConfigDict
 
 from model.autoencoding import Progress as TrainingProgress
 from model.checkpoint import Card, Loaded, load, save
-from model.config import CorrectorConfig, ModalityConfig, ModelConfig, Precision, TrainingConfig
+from model.config import (
+    CorrectorConfig,
+    Hertz,
+    Latent,
+    ModalityConfig,
+    ModalityName,
+    ModelConfig,
+    ModelName,
+    Precision,
+    TrainingConfig,
+)
 from model.evaluation import class_figures, classify, macro_f1, operating_point
 from model.judging import correction_errors, score_pairs, score_windows
 from model.training import split_episodes, train
@@ -39,13 +49,13 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["train"]
-    name: str
-    modalities: dict[str, ModalityConfig] = {}
-    latent: int = 288
+    name: ModelName
+    modalities: dict[ModalityName, ModalityConfig] = {}
+    latent: Latent = 288
     corrector: CorrectorConfig = CorrectorConfig()
     precision: Precision = "auto"
     session_baseline: bool = True
-    window_hz: float | None = None
+    window_hz: Hertz | None = None
     training: TrainingConfig = TrainingConfig()
 
     def model_for(self, recording: Recording) -> ModelConfig:
