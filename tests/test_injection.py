@@ -1,7 +1,4 @@
-"""Injections applied to a stream, and the truth told about them."""
-
-import json
-import uuid
+"""What injections do to the frames and the samples of a stream."""
 
 import cv2
 import numpy as np
@@ -17,72 +14,22 @@ from simulators.faults.registry import (
     fault,
 )
 from simulators.injection import Injections
-from simulators.recordings.recording import Modality
-from simulators.scenario import Planned
-from simulators.truth import Change, Injection, Transition, place, truth_event
+from simulators.truth import Transition, place
 from stream.images import decode, encode_jpeg
-from stream.messages import Floats, Frame, Kind, Pixels, Samples
-
-NS = 1_000_000_000
-START_NS = 1_700_000_000 * NS
-QUANTUM = 0.01
-NOISE_SD = 0.02
-MODALITIES = {
-    "camera": Modality(name="camera", kind=Kind.IMAGE, rate_hz=15),
-    "arm": Modality(
-        name="arm",
-        kind=Kind.VECTOR,
-        rate_hz=125,
-        names=("position_1", "velocity_1"),
-        noise_sd=(NOISE_SD, NOISE_SD),
-        quantum=(QUANTUM, QUANTUM),
-    ),
-}
-SPREADS = {"arm": np.array([1.0, 2.0])}
-
-
-def planned(name: str, modality: str = "arm", **settings: float) -> Planned:
-    facts = {"at_s": 0.1, "severity": 0.5, "seconds": 0.2, "seed": 3} | settings
-    return Planned(modality=modality, fault=name, **facts)  # type: ignore[arg-type]
-
-
-def injected(*wanted: Planned) -> Injections:
-    injections = Injections(MODALITIES, SPREADS)
-    for one in wanted:
-        injections.add(place(one, START_NS, MODALITIES[one.modality].kind))
-    return injections
-
-
-def pixels(seed: int = 0) -> Pixels:
-    rough = np.random.default_rng(seed).integers(20, 236, (8, 8, 3), np.uint8)
-    return np.asarray(cv2.resize(rough, (64, 48), interpolation=cv2.INTER_CUBIC), np.uint8)
-
-
-def frame(seconds: float, seed: int = 0, data: bytes | None = None) -> Frame:
-    return Frame(
-        modality="camera",
-        time_ns=START_NS + round(seconds * NS),
-        data=encode_jpeg(pixels(seed), 80) if data is None else data,
-        format="jpeg",
-    )
-
-
-def arm(count: int = 50, seed: int = 0) -> tuple[Samples, Samples]:
-    """Measured and clean samples: a sine and its slope, with noise and quantisation."""
-    seconds = np.arange(count) / 125
-    clean = np.stack([np.sin(seconds), np.cos(seconds)], axis=1)
-    noisy = clean + np.random.default_rng(seed).normal(0, NOISE_SD, clean.shape)
-    times_ns = START_NS + (seconds * NS).astype(np.int64)
-    return (
-        Samples(
-            modality="arm",
-            times_ns=times_ns,
-            values=np.rint(noisy / QUANTUM) * QUANTUM,
-            names=MODALITIES["arm"].names,
-            units=("rad", "rad/s"),
-        ),
-        Samples(modality="arm", times_ns=times_ns, values=clean),
-    )
+from stream.messages import Floats, Frame, Kind, Samples
+from tests.injections import (
+    MODALITIES,
+    NOISE_SD,
+    NS,
+    QUANTUM,
+    SPREADS,
+    START_NS,
+    arm,
+    frame,
+    injected,
+    pixels,
+    planned,
+)
 
 
 def values_of(reading: object) -> Floats:
@@ -266,91 +213,3 @@ def test_a_fault_on_an_unknown_modality_and_an_unknown_fault_are_refused() -> No
         place(planned("drift", "camera"), START_NS, Kind.IMAGE)
     with pytest.raises(ValueError, match="no spread is given for the vector modality 'arm'"):
         Injections(MODALITIES, {})
-
-
-def test_a_placed_fault_has_the_same_id_wherever_it_is_placed_at_the_same_time() -> None:
-    one = place(planned("drift", at_s=2.0), START_NS, Kind.VECTOR)
-    same = place(planned("drift", at_s=1.0), START_NS + NS, Kind.VECTOR)
-    later = place(planned("drift", at_s=3.0), START_NS, Kind.VECTOR)
-    assert one == same
-    assert one.id != later.id
-    assert (one.onset_ns, one.end_ns) == (START_NS + 2 * NS, START_NS + 2_200_000_000)
-    assert one.origin is Origin.SENSOR
-
-
-def test_beginnings_and_ends_are_told_once_in_the_order_of_time() -> None:
-    injections = injected(planned("blur", "camera", at_s=0.25), planned("drift"))
-    assert injections.due(START_NS) == []
-    assert [one.fault for one in injections.active(START_NS + NS // 10)] == ["drift"]
-    told = injections.due(START_NS + NS // 10)
-    told += injections.due(START_NS + NS)
-    told += injections.due(START_NS + 60 * NS)
-    assert [(one.injection.fault, str(one.transition)) for one in told] == [
-        ("drift", "started"),
-        ("blur", "started"),
-        ("drift", "ended"),
-        ("blur", "ended"),
-    ]
-    assert injections.active(START_NS + NS // 5) == (), "what is long over is forgotten"
-
-
-def test_the_effect_is_the_largest_change_in_sensor_noises_and_grows_with_severity() -> None:
-    effects = []
-    for severity in (0.2, 0.8):
-        injections = injected(
-            planned("offset", severity=severity), planned("black", "camera", severity=severity)
-        )
-        injections.apply(arm()[0])
-        injections.apply(frame(0.2))
-        ended = injections.due(START_NS + NS)[2:]
-        effects.append({one.injection.fault: one.effect for one in ended})
-    assert effects[0]["offset"] == pytest.approx(0.2 / NOISE_SD)
-    assert effects[1]["offset"] == pytest.approx(0.8 / NOISE_SD)
-    assert 0 < effects[0]["black"] * 3.5 < effects[1]["black"] < effects[0]["black"] * 4.5
-
-
-def test_an_injection_that_no_reading_met_has_no_effect() -> None:
-    assert [one.effect for one in injected(planned("drift")).due(START_NS + NS)] == [None, None]
-
-
-def change(transition: Transition, effect: float | None = None) -> Change:
-    injection: Injection = place(planned("drift", at_s=0.5), START_NS, Kind.VECTOR)
-    return Change(injection=injection, transition=transition, effect=effect)
-
-
-def test_the_truth_is_a_cloud_event_with_the_time_of_the_change() -> None:
-    event = truth_event(change(Transition.ENDED, 12.34567), "acme/north/body/line-1/cell-4")
-    assert json.loads(json.dumps(event, allow_nan=False)) == {
-        "specversion": "1.0",
-        "id": event["id"],
-        "source": "/acme/north/body/line-1/cell-4",
-        "type": "weldfusion.truth.ended.v1",
-        "subject": "arm/drift",
-        "time": "2023-11-14T22:13:20.700000Z",
-        "datacontenttype": "application/json",
-        "data": {
-            "modality": "arm",
-            "fault": "drift",
-            "severity": 0.5,
-            "onsetTime": "2023-11-14T22:13:20.500000Z",
-            "endTime": "2023-11-14T22:13:20.700000Z",
-            "origin": "sensor",
-            "effect": 12.346,
-        },
-    }
-    assert uuid.UUID(event["id"]).version == 5
-
-
-def test_the_id_of_a_truth_event_tells_changes_and_stations_apart_but_not_repetitions() -> None:
-    station = "acme/north/body/line-1/cell-4"
-    started = truth_event(change(Transition.STARTED), station)
-    assert started["type"] == "weldfusion.truth.started.v1"
-    assert started["time"] == started["data"]["onsetTime"]
-    assert started["data"]["effect"] is None
-    ids = {
-        started["id"],
-        truth_event(change(Transition.STARTED, 1.0), station)["id"],
-        truth_event(change(Transition.ENDED), station)["id"],
-        truth_event(change(Transition.STARTED), "acme/north/body/line-1/cell-5")["id"],
-    }
-    assert len(ids) == 3

@@ -1,39 +1,19 @@
-"""A whole worker on the in-memory broker, fed with nothing but plain JSON and raw JPEG."""
+"""What a worker tells, on the in-memory broker, fed with nothing but plain JSON and raw JPEG."""
 
 import asyncio
 import json
 import time
-from collections.abc import Sequence
 from importlib.resources import files
-from itertools import count
 from typing import Any
 
 import jsonschema
-import numpy as np
 import pytest
 
-from stream.engine import Engine
-from stream.gate import Verdict
-from stream.images import encode_jpeg
-from stream.inputs import TIME_HEADER
-from stream.messages import Window
 from stream.proto.weldfusion_pb2 import UNAVAILABLE
 from stream.transports.memory import MemoryTransport
-from stream.transports.transport import Message
 from stream.wire import rfc3339
 from stream.worker import open_worker_transport
-from tests.plant import (
-    BASE,
-    CELL,
-    OTHER,
-    SECOND,
-    Mes,
-    at_ns,
-    configuration,
-    jpeg,
-    new_broker,
-    working,
-)
+from tests.plant import BASE, CELL, SECOND, Mes, at_ns, configuration, jpeg, new_broker, working
 
 SCHEMAS = files("stream").joinpath("schemas")
 STILL = jpeg(0.5)
@@ -267,109 +247,3 @@ async def test_a_shadow_worker_tells_nobody_but_its_own_topics() -> None:
         await plant.until(lambda: plant.mes.documents(f"{BASE}/shadow/event/fault/camera/frozen"))
         assert plant.mes.events == []
         assert plant.mes.documents(f"{BASE}/state/fault") == []
-
-
-async def test_a_silent_camera_is_missing_although_another_station_keeps_the_worker_busy() -> None:
-    one = configuration("any").stations[0].model_dump(mode="json")
-    large = encode_jpeg(np.full((1440, 1920, 3), 90, np.uint8))  # few bytes, much to decode
-    broker = new_broker()
-    transport = MemoryTransport(broker, client_id="worker", persistent=True)
-    stations = [one, {**one, "id": OTHER, "budget_mib": 4096}]
-    async with working(broker=broker, transport=transport, stations=stations) as plant:
-
-        async def keep_busy() -> None:
-            for at in count():
-                await plant.until(lambda: transport.exhausted(f"{OTHER}/cam"))
-                for number in range(4):
-                    stamp = {TIME_HEADER: str(at_ns(at + number / 10))}
-                    await plant.send(f"{OTHER}/cam", large, headers=stamp)
-
-        busy = asyncio.create_task(keep_busy())
-        await asyncio.sleep(0.8)  # until more waits than is decoded
-        await plant.play(0, 1)
-        await plant.play(1, 3, camera=False)
-        await plant.until(lambda: ("camera/missing", "raised") in plant.mes.events)
-        busy.cancel()
-
-
-# Stopping and starting
-
-
-class SlowBroker(MemoryTransport):
-    """A broker that takes its time for every acknowledgement."""
-
-    async def publish(self, message: Message) -> None:
-        await asyncio.sleep(0.005)
-        await super().publish(message)
-
-
-@pytest.mark.parametrize("seconds", [0.5, 1.0, 1.5, 2.0])
-async def test_a_worker_drains_everything_it_has_closed_before_it_stops(seconds: float) -> None:
-    broker = new_broker()
-    slow = SlowBroker(broker, client_id="worker", persistent=True)
-    async with working(broker=broker, transport=slow) as plant:
-        await plant.play(0, seconds)
-        await plant.until(lambda: plant.mes.latents)
-    assert plant.mes.status["windows"] == len(plant.mes.latents)
-    assert plant.mes.heard[-1].topic == f"{BASE}/state/monitoring"
-
-
-async def test_a_worker_that_comes_back_goes_on_where_it_stopped() -> None:
-    broker = new_broker()
-    async with working(broker=broker) as plant:
-        await plant.play(0, 2)
-        await plant.until(lambda: len(plant.mes.latents) > 10)
-    first = {one.anchor_time_ns for one in plant.mes.latents}
-    async with working(broker=broker) as plant:
-        await plant.play(2, 4)
-        await plant.windows_until(3.9)
-    second = {one.anchor_time_ns for one in plant.mes.latents}
-    assert first | second >= {at_ns(at / 10) for at in range(40)}
-
-
-class SlowEngine(Engine):
-    """A model that needs its time for every batch."""
-
-    def infer(self, windows: Sequence[Window]) -> list[Verdict]:
-        time.sleep(0.02)
-        return super().infer(windows)
-
-
-async def test_a_slow_model_holds_the_intake_back_and_loses_nothing() -> None:
-    most = 0
-    async with working(engine=SlowEngine, model={"max_batch": 2}) as plant:
-        playing = asyncio.create_task(plant.play(0, 30))
-        while len(plant.mes.latents) < 300:
-            await asyncio.sleep(0.05)
-            most = max(most, plant.mes.status["windows"] - len(plant.mes.latents))
-        await playing
-    assert [one.anchor_time_ns for one in plant.mes.latents] == [
-        at_ns(at / 10) for at in range(300)
-    ]
-    assert 100 < most < 160
-    assert plant.mes.events == []
-
-
-async def test_windows_do_not_depend_on_how_the_deliveries_interleave() -> None:
-    async with working() as plant:
-        await plant.play(0, 3, arm=False)
-        await plant.play(0, 3, camera=False)
-        await plant.windows_until(2.9)
-        apart = plant.mes.latents
-    async with working() as plant:
-        await plant.play(0, 3)
-        await plant.windows_until(2.9)
-    together = plant.mes.latents
-
-    def told(latents: Any) -> list[tuple[int, list[tuple[bool, int, int]]]]:
-        return [
-            (
-                one.anchor_time_ns,
-                [(entry.present, entry.skew_ns, entry.largest_gap_ns) for entry in one.modalities],
-            )
-            for one in latents
-            if one.closed_by == "watermark"
-        ]
-
-    assert len(told(apart)) > 25
-    assert told(apart)[:25] == told(together)[:25]
