@@ -1,5 +1,6 @@
 """``weldfusion train`` and ``evaluate``."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ Data = Annotated[
     typer.Option(help="A recording, perhaps with #<episodes>; several may follow one another."),
 ]
 Map = Annotated[Path | None, typer.Option("--map", help="A file with kind: recording.")]
+LINE_EVERY_S = 30.0
 
 
 def train(
@@ -91,9 +93,13 @@ def evaluate(
 
 @contextmanager
 def progress_bars() -> Iterator["Progress"]:
-    """One bar for each stage of a long run."""
+    """One bar for each stage of a long run; lines now and then where no terminal shows bars."""
     from rich import progress as rich_progress
+    from rich.console import Console
 
+    if not Console().is_terminal:
+        yield _lines()
+        return
     columns = (
         rich_progress.TextColumn("{task.description:<24}"),
         rich_progress.BarColumn(),
@@ -111,6 +117,20 @@ def progress_bars() -> Iterator["Progress"]:
             bars.update(tasks[stage], completed=done, total=total, loss=shown)
 
         yield progress
+
+
+def _lines() -> "Progress":
+    said_s: dict[str, float] = {}
+
+    def progress(stage: str, done: float, total: float, loss: float | None) -> None:
+        now_s = time.monotonic()
+        if done < total and now_s - said_s.get(stage, -LINE_EVERY_S) < LINE_EVERY_S:
+            return
+        said_s[stage] = now_s
+        shown = "" if loss is None else f", loss {loss:.5f}"
+        typer.echo(f"{stage}: {done:.4g} of {total:.4g}{shown}", err=True)
+
+    return progress
 
 
 def table(report: dict[str, Any], protocol: str) -> "Table":
