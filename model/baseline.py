@@ -1,6 +1,6 @@
 """What this session's clean windows looked like lately, for one station.
 
-Light and camera mount differ from session to session and move the level of a camera's evidence
+Light, camera mount and resting pose differ from session to session and move the level of evidence
 without any fault; subtracting the session's own median takes that out.
 """
 
@@ -17,9 +17,13 @@ LEAST = 10
 
 
 class Baseline:
-    """Medians of the last at most 60 windows judged clean, once there are 10."""
+    """Medians of the last at most 60 windows of a session judged clean, once there are 10.
 
-    def __init__(self) -> None:
+    ``session`` numbers it: on a stream the epoch, in training the episode.
+    """
+
+    def __init__(self, session: int = 0) -> None:
+        self.session = session
         self._recent: dict[str, dict[str, deque[float]]] = {}
 
     def add(self, evidence: Mapping[str, Mapping[str, float]], clean: Iterable[str]) -> None:
@@ -40,18 +44,19 @@ class Baseline:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the memory as plain data."""
-        return {
-            modality: {name: list(values) for name, values in recent.items()}
-            for modality, recent in self._recent.items()
+        recent = {
+            modality: {name: list(values) for name, values in named.items()}
+            for modality, named in self._recent.items()
         }
+        return {"session": self.session, "recent": recent}
 
     @classmethod
     def restore(cls, snapshot: Mapping[str, Any]) -> "Baseline":
         """Return the baseline that gave ``snapshot``."""
-        baseline = cls()
+        baseline = cls(snapshot["session"])
         baseline._recent = {
-            modality: {name: deque(values, maxlen=WINDOWS) for name, values in recent.items()}
-            for modality, recent in snapshot.items()
+            modality: {name: deque(values, maxlen=WINDOWS) for name, values in named.items()}
+            for modality, named in snapshot["recent"].items()
         }
         return baseline
 

@@ -125,7 +125,7 @@ class Engine:
 
     def _judge(self, loaded: Loaded, one: Inferred) -> Verdict:
         """Score a window against its session's baseline, which it then joins where it is clean."""
-        baseline = self._baselines.setdefault(one.window.station, Baseline())
+        baseline = self._baseline(one.window)
         medians = baseline.medians() if loaded.card.model.session_baseline else None
         found = loaded.fusion.score(one.evidence, one.present, medians)
         scores = {name: float(score) for name, score in found.items()}
@@ -139,6 +139,13 @@ class Engine:
             evidence=one.evidence,
             model_hash=loaded.hash,
         )
+
+    def _baseline(self, window: Window) -> Baseline:
+        """An epoch begins a session: a robot may rest in another pose, a lamp hang elsewhere."""
+        baseline = self._baselines.get(window.station)
+        if baseline is None or baseline.session != window.epoch:
+            baseline = self._baselines[window.station] = Baseline(window.epoch)
+        return baseline
 
     def snapshot(self, station: str) -> dict[str, Any]:
         """The session baseline of a station as plain data."""
