@@ -21,7 +21,8 @@ from simulators.scoreboard import Scoreboard
 from stream.command import broker_config
 from stream.messages import Kind
 from stream.topics import KafkaTopics, Topics, topics_for
-from stream.transports.open import BrokerConfig, open_transport
+from stream.transports.broker import BrokerConfig
+from stream.transports.open import open_transport
 from stream.transports.transport import Delivery, Transport
 from stream.watch import Seen, event_topics, read_event
 

@@ -12,7 +12,8 @@ from stream.events import to_json
 from stream.messages import Kind
 from stream.outbox import JSON
 from stream.topics import Topics, topics_for
-from stream.transports.open import BrokerConfig, open_transport
+from stream.transports.broker import BrokerConfig
+from stream.transports.open import open_transport
 from stream.transports.transport import Message, Transport
 
 LISTEN_S = 5.0

@@ -14,7 +14,8 @@ from stream.images import header_size_px
 from stream.inputs import MODALITY_HEADER
 from stream.messages import Frame, Kind, Malformed, Reading
 from stream.topics import KafkaTopics, Topics, topics_for
-from stream.transports.open import BrokerConfig, open_transport
+from stream.transports.broker import BrokerConfig
+from stream.transports.open import open_transport
 from stream.transports.transport import Delivery
 from stream.wire import decode_frame, decode_samples
 

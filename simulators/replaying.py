@@ -13,7 +13,8 @@ from simulators.scenario import Planned, Scenario, plan
 from simulators.timing import duration_s
 from stream.config import parse, read_mapping
 from stream.topics import Topics, topics_for
-from stream.transports.open import BrokerConfig, open_transport
+from stream.transports.broker import BrokerConfig
+from stream.transports.open import open_transport
 
 LOOPED_S = 3600.0  # a scenario over an endless loop is planned this far
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from stream.transports.open import BrokerConfig
+    from stream.transports.broker import BrokerConfig
 
 Broker = Annotated[
     str, typer.Argument(help="Broker URL: mqtt://host:1883, mqtts://, kafka://host:9092, …")
@@ -106,7 +106,7 @@ async def _watch(broker: "BrokerConfig", station: str | None, raw: bool) -> None
 def broker_config(url: str, insecure: bool, mqtt_version: str = "5") -> "BrokerConfig":
     """A broker as the command line names it; raises ConfigError without repeating the URL."""
     from stream.config import parse
-    from stream.transports.open import BrokerConfig
+    from stream.transports.broker import BrokerConfig
 
     content = {"url": url, "insecure": insecure, "protocol": mqtt_version}
     return parse(content, BrokerConfig, "broker")

@@ -26,7 +26,7 @@ from stream.settings import Channels, Finite, NotNegative, RateHz, StationPath
 from stream.settings import Name as Name
 from stream.settings import Positive as Positive
 from stream.settings import Settings as Settings
-from stream.transports.open import BrokerConfig
+from stream.transports.broker import BrokerConfig
 
 LONGEST_SHOWN = 60
 MAX_STATIONS = 256

@@ -13,7 +13,7 @@ from simulators.demo_command import summary, table
 from simulators.recordings.open import open_recording
 from simulators.scenario import Scenario, plan
 from stream.config import WorkerSettings, parse
-from stream.transports.open import BrokerConfig
+from stream.transports.broker import BrokerConfig
 from tests.recorded import ARM_HZ, CAMERA_HZ, write_recording
 from weldfusion import app
 

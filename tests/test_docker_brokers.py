@@ -17,7 +17,8 @@ from simulators.brokers.broker import EmbeddedBroker, free_port
 from simulators.brokers.kafka import Kafka
 from simulators.brokers.mosquitto import _program
 from stream.topics import MqttTopics
-from stream.transports.open import BrokerConfig, open_transport
+from stream.transports.broker import BrokerConfig
+from stream.transports.open import open_transport
 from stream.transports.transport import Message, Transport, TransportError
 
 DOCKER = Path(__file__).parents[1] / "docker"

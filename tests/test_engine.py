@@ -18,9 +18,9 @@ CELL = "acme/plant1/hall2/line3/cell4"
 LEARNING = 10  # windows until a session's baseline is known
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(tmp_path_factory.mktemp("engine"), "small", *trained())
+@pytest.fixture
+def checkpoint(one_thread: None, tmp_path: Path) -> Path:
+    return save(tmp_path, "small", *trained())
 
 
 def engine(checkpoint: Path, threads: int = 1) -> Engine:

@@ -11,8 +11,8 @@ import pytest
 from simulators.injecting import InjectError, send_injection
 from simulators.recordings.open import open_recording
 from simulators.replay import Replay, read_command
+from stream.transports.broker import BrokerConfig
 from stream.transports.memory import MemoryTransport
-from stream.transports.open import BrokerConfig
 from stream.transports.transport import Message
 from stream.wire import parse_rfc3339, rfc3339
 from tests.hearing import (

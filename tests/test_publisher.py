@@ -4,7 +4,8 @@ import asyncio
 
 from stream.metrics import Metrics
 from stream.publisher import Parcel, Publisher
-from stream.transports.open import BrokerConfig, open_transport
+from stream.transports.broker import BrokerConfig
+from stream.transports.open import open_transport
 from stream.transports.transport import Message
 
 

@@ -19,8 +19,8 @@ from simulators.replay import (
 from simulators.replaying import play
 from simulators.scenario import Planned
 from stream.messages import Frame, Kind
+from stream.transports.broker import BrokerConfig
 from stream.transports.memory import MemoryTransport
-from stream.transports.open import BrokerConfig
 from stream.transports.transport import Message, TransportError
 from stream.wire import decode_frame, parse_rfc3339, rfc3339
 from tests.hearing import (

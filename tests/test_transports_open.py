@@ -4,9 +4,10 @@ import pytest
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
+from stream.transports.broker import BrokerConfig, parse_url
 from stream.transports.kafka_connection import connection_arguments, partition_for
 from stream.transports.memory import MemoryTransport
-from stream.transports.open import BrokerConfig, open_transport, parse_url
+from stream.transports.open import open_transport
 from stream.transports.transport import TransportError
 
 

@@ -23,10 +23,10 @@ from aiokafka.errors import (
 )
 
 from stream.transports import kafka_topics
+from stream.transports.broker import BrokerConfig
 from stream.transports.kafka_connection import connection_arguments, partition_for
 from stream.transports.kafka_reader import KafkaReader
 from stream.transports.kafka_topics import COMPACTED, RECORD_OVERHEAD_BYTES, Topic
-from stream.transports.open import BrokerConfig
 from stream.transports.transport import Delivery, Message, TransportError
 
 _CONNECT_LIMIT_S = 10.0

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiokafka.partitioner import murmur2
 
-from stream.transports.open import BrokerConfig
+from stream.transports.broker import BrokerConfig
 
 _METADATA_AGE_MS = 5000
 

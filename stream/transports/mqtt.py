@@ -20,9 +20,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from stream.transports import mqtt_packets as packets
+from stream.transports.broker import BrokerConfig
 from stream.transports.inbox import Inbox
 from stream.transports.mqtt_subscriptions import Subscriptions
-from stream.transports.open import BrokerConfig
 from stream.transports.topics import is_filter
 from stream.transports.transport import Delivery, Message, TransportError
 

@@ -8,7 +8,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from stream.transports.open import BrokerConfig
+from stream.transports.broker import BrokerConfig
 from stream.transports.topics import is_name
 from stream.transports.transport import Message, TransportError
 

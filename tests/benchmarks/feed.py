@@ -11,7 +11,7 @@ from simulators.timing import played
 from stream.config import WorkerSettings
 from stream.messages import Frame
 from stream.topics import MqttTopics
-from stream.transports.open import BrokerConfig
+from stream.transports.broker import BrokerConfig
 from stream.transports.transport import Message
 
 START_NS = 1_700_000_000_000_000_000

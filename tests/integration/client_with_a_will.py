@@ -4,7 +4,8 @@ import asyncio
 import json
 import sys
 
-from stream.transports.open import BrokerConfig, open_transport
+from stream.transports.broker import BrokerConfig
+from stream.transports.open import open_transport
 from stream.transports.transport import Message
 
 

@@ -5,7 +5,8 @@ import json
 import os
 import sys
 
-from stream.transports.open import BrokerConfig, open_transport
+from stream.transports.broker import BrokerConfig
+from stream.transports.open import open_transport
 
 _COMMITTED_AFTER_S = 0.5
 

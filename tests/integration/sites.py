@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from stream.transports.open import BrokerConfig, open_transport
+from stream.transports.broker import BrokerConfig
+from stream.transports.open import open_transport
 from stream.transports.transport import Delivery, Transport
 
 LIMIT_S = 30

@@ -8,7 +8,8 @@ import pytest
 from simulators.brokers.amqtt import Amqtt
 from simulators.brokers.broker import BrokerError, EmbeddedBroker, answers
 from simulators.brokers.mosquitto import Mosquitto
-from stream.transports.open import BrokerConfig, open_transport
+from stream.transports.broker import BrokerConfig
+from stream.transports.open import open_transport
 from stream.transports.transport import Message
 
 

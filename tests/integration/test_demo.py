@@ -21,7 +21,8 @@ from simulators.replay import ReplayOptions
 from simulators.replaying import play
 from stream.messages import Floats, Kind, Samples
 from stream.topics import MqttTopics
-from stream.transports.open import BrokerConfig, open_transport
+from stream.transports.broker import BrokerConfig
+from stream.transports.open import open_transport
 from stream.transports.transport import Delivery, Message
 from stream.wire import parse_rfc3339
 from tests.recorded import ARM_HZ, CAMERA_HZ, CHANNELS, SIDE_PX, write_recording

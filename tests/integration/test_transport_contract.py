@@ -20,7 +20,8 @@ import pytest
 from simulators.brokers.broker import EmbeddedBroker
 from simulators.brokers.kafka import Kafka
 from simulators.brokers.mosquitto import Mosquitto
-from stream.transports.open import BrokerConfig, open_transport
+from stream.transports.broker import BrokerConfig
+from stream.transports.open import open_transport
 from stream.transports.transport import Message, TransportError
 from tests.integration.sites import LIMIT_S, Site, take, until
 
