@@ -84,6 +84,7 @@ def evaluate(
         raise fail("evaluate", error) from error
     for protocol in report["protocols"]:
         Console().print(table(report["protocols"][protocol], protocol))
+    Console().print(error_table(report["protocols"]))
     typer.echo(
         f"{report['windows']} clean windows, false alarms {report['clean_false_alarms']:.4f}"
     )
@@ -138,14 +139,26 @@ def table(report: dict[str, Any], protocol: str) -> "Table":
     from rich.table import Table
 
     shown = Table(title=f"protocol {protocol}: macro F1 {report['macro_f1']:.4f}")
-    columns = ("class", "precision", "recall", "F1", "recall at 1e-2", "measured", "uncorrected")
-    for column in (*columns, "corrected", "floor"):
+    for column in ("class", "precision", "recall", "F1", "recall at 1e-2", "measured"):
         shown.add_column(column)
     for name, figures in report["classes"].items():
         cells = [name, *(f"{figures[key]:.3f}" for key in ("precision", "recall", "f1"))]
         if name in report["error"]:
-            point, error = report["recall_at_far"]["1e-2"][name], report["error"][name]
+            point = report["recall_at_far"]["1e-2"][name]
             cells += [f"{point['recall']:.3f}", f"{point['measured_far']:.4f}"]
-            cells += [f"{error[key]:.5f}" for key in ("uncorrected", "corrected", "floor")]
         shown.add_row(*cells)
+    return shown
+
+
+def error_table(protocols: dict[str, dict[str, Any]]) -> "Table":
+    """What faulty windows decode to, before and after correction, beside the decoder's own."""
+    from rich.table import Table
+
+    keys = ("uncorrected", "corrected", "floor")
+    shown = Table(title="mean square error of the faulty modality")
+    for column in ("protocol", "modality", *keys):
+        shown.add_column(column)
+    for protocol, report in protocols.items():
+        for name, error in report["error"].items():
+            shown.add_row(protocol, name, *(f"{error[key]:.5f}" for key in keys))
     return shown
