@@ -134,8 +134,7 @@ class KafkaTransport:
         while True:
             producer = self._producer
             try:
-                await self._check(message)
-                producer = await self._open_producer()
+                producer = await self._made_ready(message)
                 await producer.send_and_wait(message.topic, value, key, headers=headers)
                 return
             except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
@@ -155,8 +154,10 @@ class KafkaTransport:
 
     async def prepare(self, topics: Sequence[str]) -> None:
         """Create what is missing, start the producer, and let it find each topic's leaders."""
-        await self.ensure_topics(topics)
-        producer = await self._open_producer()
+        async with self._making:
+            for topic in topics:
+                await self._learn(topic)
+            producer = await self._open_producer()
         for topic in topics:
             await producer.partitions_for(topic)
 
@@ -207,8 +208,17 @@ class KafkaTransport:
             raise TransportError(f"the connection to {self._config.url} is not open")
         return self._admin
 
-    async def _check(self, message: Message) -> None:
-        topic = self._topics.get(message.topic) or await self._learn(message.topic)
+    async def _made_ready(self, message: Message) -> AIOKafkaProducer:
+        """The producer, once the topic is known and takes the message.
+
+        Calls pass in their order: while a topic is learnt, none overtakes another.
+        """
+        async with self._making:
+            topic = self._topics.get(message.topic) or await self._learn(message.topic)
+            self._check(message, topic)
+            return await self._open_producer()
+
+    def _check(self, message: Message, topic: Topic) -> None:
         most = self._config.max_message_bytes
         if topic.max_message_bytes is not None:
             overhead = len(message.key) + sum(map(len, message.headers.values())) + 512
@@ -227,17 +237,16 @@ class KafkaTransport:
         self._topics[name] = topics[name]
         return topics[name]
 
-    async def _open_producer(self) -> AIOKafkaProducer:
-        async with self._making:
-            if self._producer is None:
-                producer = self._new_producer()
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
-                self._producer = producer
-            return self._producer
+    async def _open_producer(self) -> AIOKafkaProducer:  # within self._making
+        if self._producer is None:
+            producer = self._new_producer()
+            try:
+                await producer.start()
+            except BaseException:
+                await producer.stop()
+                raise
+            self._producer = producer
+        return self._producer
 
     def _new_producer(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(

@@ -95,6 +95,20 @@ async def test_an_empty_message_arrives_as_an_empty_one(site: Site) -> None:
 
 
 @pytest.mark.parametrize("site", every_broker, indirect=True)
+async def test_messages_published_at_once_keep_the_order_of_the_calls(site: Site) -> None:
+    """Also while the writer still learns what it needs to know of a topic."""
+    wanted = [f"{number}".encode() for number in range(40)]
+    async with site.open() as reader, site.open() as writer:
+        await reader.subscribe([site.topic("a")])
+        async with asyncio.TaskGroup() as group:
+            for payload in wanted:
+                message = Message(topic=site.topic("a"), payload=payload, key="p.q")
+                group.create_task(writer.publish(message))
+                await asyncio.sleep(0.002)
+        assert [arrived.payload for arrived in await take(reader, 40)] == wanted
+
+
+@pytest.mark.parametrize("site", every_broker, indirect=True)
 async def test_messages_of_one_topic_and_key_keep_their_order(site: Site) -> None:
     topics, keys = [site.topic("a"), site.topic("b")], ["p.q", "r.s", "t.u"]
     async with site.open(partitions=3) as reader, site.open(partitions=3) as writer:
