@@ -157,9 +157,6 @@ class KafkaTransport:
         async with self._making:
             for topic in topics:
                 await self._learn(topic)
-            producer = await self._open_producer()
-        for topic in topics:
-            await producer.partitions_for(topic)
 
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Read these names and ``^`` patterns from now on; returns once partitions are assigned."""
@@ -234,6 +231,8 @@ class KafkaTransport:
         topics = await kafka_topics.describe(admin, [name])
         if name not in topics:
             raise UnknownTopicOrPartitionError(f"the topic {name} was just created")
+        producer = await self._open_producer()
+        await producer.partitions_for(name)  # or each message would ask, and some overtake others
         self._topics[name] = topics[name]
         return topics[name]
 
@@ -264,6 +263,7 @@ class KafkaTransport:
         if self._producer is None or self._producer is not producer:
             return
         self._producer = None
+        self._topics.clear()  # its successor has yet to find their leaders
         with suppress(KafkaError):
             await producer.stop()
 
