@@ -21,7 +21,7 @@ from stream.messages import Floats, Kind
 
 CLEAN = -1
 LEFT_OUT = -2
-FAULTY_SHARE = 0.25  # of a window's samples that must be hit (method, section 4)
+FAULTY_SHARE = 0.25  # of a window's samples that must be hit to make it faulty
 FAULT_S = 1.0
 GAP_S = 1.0
 FIRST_S = 2.0  # clean windows for the session's baseline before the first fault

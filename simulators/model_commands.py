@@ -138,7 +138,10 @@ def table(report: dict[str, Any], protocol: str) -> "Table":
     """One protocol's figures by class."""
     from rich.table import Table
 
-    shown = Table(title=f"protocol {protocol}: macro F1 {report['macro_f1']:.4f}")
+    low, high = report["macro_f1_interval"]
+    shown = Table(
+        title=f"protocol {protocol}: macro F1 {report['macro_f1']:.4f} ({low:.3f}-{high:.3f})"
+    )
     for column in ("class", "precision", "recall", "F1", "recall at 1e-2", "measured"):
         shown.add_column(column)
     for name, figures in report["classes"].items():

@@ -188,7 +188,14 @@ class Replay:
                 raise FaultError(f"no modality {planned.modality!r}; there are: {known}")
             self.plan([planned], self._event_ns)
             log.info("fault injected", modality=planned.modality, fault=planned.fault)
-        except (FaultError, ValueError, KeyError, TypeError) as error:
+        except (
+            FaultError,
+            ArithmeticError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
             log.warning("inject command refused", reason=str(error))
 
 

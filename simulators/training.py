@@ -24,7 +24,15 @@ from model.config import (
     Precision,
     TrainingConfig,
 )
-from model.evaluation import class_figures, classify, macro_f1, operating_point
+from model.evaluation import (
+    CLEAN,
+    bootstrap,
+    class_figures,
+    classify,
+    macro_f1,
+    measured_false_alarms,
+    operating_point,
+)
 from model.judging import correction_errors, score_pairs, score_windows
 from model.training import split_episodes, train
 from model.windows import Pairs
@@ -144,7 +152,7 @@ def evaluate_checkpoint(
     return {
         **protocols["A"],
         "windows": len(clean),
-        "clean_false_alarms": _false_alarms(clean_scores),
+        "clean_false_alarms": measured_false_alarms(clean_scores, np.full(len(clean), CLEAN)),
         "episodes": len(dataset.episodes),
         "seed": seed,
         "model": {"name": loaded.card.model.name, "hash": loaded.hash},
@@ -170,10 +178,15 @@ def _protocol(
     fusion, card = loaded.fusion, loaded.card
     scores = score_pairs(fusion, pairs)
     names = sorted(card.model.modalities)
-    figures = class_figures(pairs.faulty_modality, classify(scores), names)
+    truth, predicted = pairs.faulty_modality, classify(scores)
+    figures = class_figures(truth, predicted, names)
+    interval = bootstrap(
+        lambda at: macro_f1(class_figures(truth[at], predicted[at], names)), pairs.clean.episode
+    )
     return {
         "classes": figures,
         "macro_f1": macro_f1(figures),
+        "macro_f1_interval": interval,
         "recall_at_far": _recall_at_far(loaded, scores, pairs, clean_scores, names),
         "error": correction_errors(fusion, pairs),
         "recall_by_fault": _by_fault(scores, pairs, names),
@@ -215,10 +228,6 @@ def _by_fault(
             "median_effect": float(np.median(pairs.effect[at])),
         }
     return table
-
-
-def _false_alarms(scores: Mapping[str, NDArray[np.float64]]) -> float:
-    return float((np.stack(list(scores.values())).max(0) > 1.0).mean())
 
 
 def write_report(report: Mapping[str, Any], path: Path) -> None:

@@ -94,7 +94,7 @@ AlarmKey = Annotated[str, AfterValidator(_alarm_key)]
 
 
 class StationSettings(Settings):
-    """One robot station: what it measures, and its time rules (design defaults)."""
+    """One robot station: what it measures, and its time rules."""
 
     id: StationPath
     model: str = "none"

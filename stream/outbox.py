@@ -86,9 +86,19 @@ class Outbox:
         return self._refusal(address, payload, facts, rejected.modality)
 
     def dead_letter(
-        self, delivery: Delivery, station: str, modality: str, reason: str, detail: str
+        self,
+        delivery: Delivery,
+        station: str,
+        modality: str,
+        reason: str,
+        detail: str,
+        *,
+        site_of: str = "",
     ) -> Message:
-        """A payload that never became a reading."""
+        """A payload that never became a reading.
+
+        ``station`` is empty where it belongs to none; then it goes to the site of ``site_of``.
+        """
         facts = {
             "reason": reason,
             "detail": detail,
@@ -97,7 +107,7 @@ class Outbox:
             "topic": delivery.topic,
             "received": rfc3339(delivery.received_ns),
         }
-        address = self._topics.dead_letter(station)
+        address = self._topics.dead_letter(station or site_of)
         return self._refusal(address, delivery.payload, facts, modality)
 
     def _refusal(

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import structlog
+
 from stream.balance import Balance
 from stream.batcher import Batcher
 from stream.config import WorkerSettings
@@ -30,6 +32,9 @@ from stream.transports.transport import Delivery, Transport
 BEING_DECODED = 64
 BACKLOG_WINDOWS = 128  # closed and not yet judged; beyond it nothing more is taken in
 TICK_S = 0.02
+DRAIN_S = 8.0  # a container is killed 10 s after SIGTERM
+
+log = structlog.get_logger(__name__)
 
 
 class Pipeline:
@@ -91,18 +96,27 @@ class Pipeline:
             await _first(stop, taking_in)
             for task in (taking_in, *on_the_clock):
                 task.cancel()
-            await self._prepared.put(None)
-            await aligning
-            if self._transport.acknowledges_early:  # what is held will not come again
-                for station in self._stations.values():
-                    await self._collect(station, *station.flush())
-            await self._until_judged()
-            inferring.cancel()
-            await self._publisher.close()
-            await publishing
-        await self._publish_status("stopped")
+            try:
+                async with asyncio.timeout(DRAIN_S):
+                    await self._drain(aligning, publishing)
+            except TimeoutError:
+                log.error("stopped with readings unpublished: the broker takes nothing")
+            for task in (aligning, inferring, publishing):
+                task.cancel()
         self._intake.close()
         self._model_thread.shutdown()
+
+    async def _drain(self, aligning: asyncio.Task[None], publishing: asyncio.Task[None]) -> None:
+        """Finish and publish what was taken in, then say goodbye."""
+        await self._prepared.put(None)
+        await aligning
+        if self._transport.acknowledges_early:  # what is held will not come again
+            for station in self._stations.values():
+                await self._collect(station, *station.flush())
+        await self._until_judged()
+        await self._publisher.close()
+        await publishing
+        await self._publish_status("stopped")
 
     # Deliveries to windows
 
@@ -171,16 +185,16 @@ class Pipeline:
         route, delivery = prepared.route, prepared.delivery
         if route is None:
             self.status.unrouted[error.reason] += 1
-            station_id, modality = next(iter(self._stations)), ""
+            station_id, modality = "", ""
         else:
             station_id, modality = route.station, route.modality
             self._stations[station_id].refuse(modality, error.reason)
         self.metrics.refused.labels(station_id, modality).inc()
         messages = []
         if self._cap.allows(error.reason, self._now_ns()):
-            messages.append(
-                self._outbox.dead_letter(delivery, station_id, modality, error.reason, error.detail)
-            )
+            letter = (delivery, station_id, modality, error.reason, error.detail)
+            site_of = next(iter(self._stations))
+            messages.append(self._outbox.dead_letter(*letter, site_of=site_of))
         await self._publisher.put(Parcel(messages=messages, released=[delivery]))
 
     async def _tell_refused(

@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -12,6 +12,9 @@ from stream.config import ConfigError, WorkerSettings, override, parse, read_map
 from stream.topics import topics_for
 from stream.transports.open import open_transport
 from stream.transports.transport import Transport
+
+if TYPE_CHECKING:
+    from stream.pipeline import Pipeline
 
 log = structlog.get_logger(__name__)
 
@@ -47,14 +50,21 @@ async def run_worker(settings: WorkerSettings, shadow: bool = False) -> None:
     async with transport:
         pipeline = Pipeline(settings, engine, transport, shadow=shadow)
         if settings.metrics_port is not None:
-            pipeline.metrics.serve(settings.metrics_port)
+            _serve(pipeline, settings.metrics_port)
         log.info("working", stations=[one.id for one in settings.stations])
         await pipeline.run(stop)
     log.info("stopped cleanly")
 
 
+def _serve(pipeline: "Pipeline", port: int) -> None:
+    try:
+        pipeline.metrics.serve(port)
+    except OSError as error:
+        raise ConfigError("metrics", [f"metrics_port: {port} cannot be opened: {error}"]) from error
+
+
 def open_worker_transport(settings: WorkerSettings) -> Transport:
-    """The worker's connection: a lasting session, so that nothing is lost over a restart."""
+    """The worker's connection: a lasting session, so that what came meanwhile is not missed."""
     from stream.outbox import Outbox
     from stream.wire import rfc3339
 

@@ -152,7 +152,7 @@ async def test_what_belongs_to_no_station_is_a_dead_letter_and_a_counter_only() 
         await plant.play(1, 2)
         await plant.windows_until(1.9)
         (dead,) = plant.mes.documents(f"{SITE}/dlq")
-        assert (dead["modality"], dead["reason"]) == ("", "unknown_station")
+        assert (dead["station"], dead["modality"], dead["reason"]) == ("", "", "unknown_station")
         assert OTHER in dead["detail"]
         await plant.until(lambda: plant.mes.status["dropped"] == {"unknown_station": 1})
         assert {one.station for one in plant.mes.latents} == {CELL}

@@ -55,6 +55,7 @@ async def test_an_injection_is_heard_by_a_running_replay_and_begins_at_its_own_t
         {"modality": "camera", "fault": "black", "severity": 3},
         {"modality": "camera", "fault": "black", "severity": float("nan")},
         {"modality": "camera", "fault": "black", "severity": 0.5, "seed": -1},
+        {"modality": "camera", "fault": "black", "severity": 0.5, "seed": float("inf")},
         {"modality": "camera", "fault": "black"},
     ],
     ids=str,

@@ -14,6 +14,7 @@ from stream.gate import Verdict
 from stream.images import encode_jpeg
 from stream.inputs import TIME_HEADER
 from stream.messages import Window
+from stream.pipeline import Pipeline
 from stream.transports.memory import MemoryTransport
 from stream.transports.transport import Message
 from tests.plant import BASE, OTHER, at_ns, configuration, new_broker, working
@@ -72,6 +73,32 @@ async def test_a_worker_that_comes_back_goes_on_where_it_stopped() -> None:
         await plant.windows_until(3.9)
     second = {one.anchor_time_ns for one in plant.mes.latents}
     assert first | second >= {at_ns(at / 10) for at in range(40)}
+
+
+class Deaf(MemoryTransport):
+    """A broker that takes nothing any more."""
+
+    deaf = False
+
+    async def publish(self, message: Message) -> None:
+        if self.deaf:
+            await asyncio.Event().wait()
+        await super().publish(message)
+
+
+async def test_a_worker_stops_in_time_although_the_broker_takes_nothing_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stream.pipeline.DRAIN_S", 0.2)
+    broker, stop = new_broker(), asyncio.Event()
+    settings = configuration(broker)
+    engine = Engine(settings.stations, settings.model)
+    async with Deaf(broker, client_id="worker") as transport, asyncio.timeout(10):
+        running = asyncio.create_task(Pipeline(settings, engine, transport).run(stop))
+        await asyncio.sleep(0.2)
+        transport.deaf = True
+        stop.set()
+        await running
 
 
 class SlowEngine(Engine):
