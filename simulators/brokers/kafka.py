@@ -53,8 +53,7 @@ class Kafka(EmbeddedBroker):
         return "Kafka Server started" in self._said() and answers(self.port)
 
     def _format(self, java: Sequence[str], properties: Path) -> None:
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        arguments = ["format", "--cluster-id", cluster, "--config", str(properties)]
+        arguments = ["format", "--cluster-id", cluster_id(), "--config", str(properties)]
         with self.log.open("ab") as log:
             done = subprocess.run(
                 [*java, "kafka.tools.StorageTool", *arguments],
@@ -65,6 +64,13 @@ class Kafka(EmbeddedBroker):
         if done.returncode != 0:
             properties.unlink()
             raise BrokerError(f"Kafka's storage cannot be formatted: {self._trace()}")
+
+
+def cluster_id() -> str:
+    """A random id of a cluster; one that begins with a dash would be taken for an option."""
+    while (drawn := urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()).startswith("-"):
+        pass
+    return drawn
 
 
 def default_cache() -> Path:

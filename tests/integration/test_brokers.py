@@ -7,6 +7,7 @@ import pytest
 
 from simulators.brokers.amqtt import Amqtt
 from simulators.brokers.broker import BrokerError, EmbeddedBroker, answers
+from simulators.brokers.kafka import cluster_id
 from simulators.brokers.mosquitto import Mosquitto
 from stream.transports.broker import BrokerConfig
 from stream.transports.open import open_transport
@@ -58,3 +59,9 @@ def test_the_temporary_directory_goes_with_the_broker() -> None:
     with Amqtt() as broker:
         assert broker.log.exists()
     assert not broker.directory.exists()
+
+
+def test_no_cluster_id_looks_like_an_option() -> None:
+    drawn = {cluster_id() for _ in range(2000)}
+    assert len(drawn) == 2000
+    assert not any(one.startswith("-") for one in drawn)
