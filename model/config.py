@@ -14,7 +14,7 @@ PAPER_VECTOR_WIDTHS = (288, 288, 288, 288, 288)
 SLIM_VECTOR_WIDTHS = (96, 96, 96, 96, 96)
 GRID = 3  # the last feature map of an image encoder is GRID x GRID
 
-Latent = Annotated[int, Field(ge=GRID * GRID)]
+LatentSize = Annotated[int, Field(ge=GRID * GRID)]
 Hertz = Annotated[float, Field(gt=0)]
 
 
@@ -92,7 +92,7 @@ class ModelConfig(_Frozen):
 
     name: ModelName
     modalities: dict[ModalityName, ModalityConfig] = Field(min_length=1)
-    latent: Latent = 288
+    latent: LatentSize = 288
     corrector: CorrectorConfig = CorrectorConfig()
     precision: Precision = "auto"
     session_baseline: bool = True

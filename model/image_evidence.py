@@ -87,7 +87,31 @@ class ComponentResidual(Evidence):
         return means.flatten(1)[:, None] / GREY_LEVEL
 
 
-class Texture(Evidence):
+class Statistics(Evidence):
+    """How far some ``features`` of a frame lie from what clean ones have."""
+
+    session_dependent: ClassVar[bool] = True
+    features: ClassVar[int]
+
+    def __init__(self, config: ModalityConfig) -> None:
+        super().__init__()
+        self.distance = Mahalanobis(self.features)
+
+    def fit(self, views: Views) -> None:
+        """Learn what clean frames have."""
+        self.distance.fit(torch.cat([self._features(view) for view in views]), SHRINKAGE)
+
+    def forward(self, view: View) -> dict[str, Tensor]:
+        """Return the evidence (B,)."""
+        return {self.names[0]: self.distance(self._features(view))[:, 0]}
+
+    @staticmethod
+    def _features(view: View) -> Tensor:
+        """Return (B, 1, features)."""
+        raise NotImplementedError
+
+
+class Texture(Statistics):
     """Statistics that need no model of the scene.
 
     High-pass energy, median and maximum in 8x8 cells, mean colours in 4x4, shares of pixels that
@@ -95,19 +119,7 @@ class Texture(Evidence):
     """
 
     names: ClassVar[tuple[str, ...]] = ("texture",)
-    session_dependent: ClassVar[bool] = True
-
-    def __init__(self, config: ModalityConfig) -> None:
-        super().__init__()
-        self.distance = Mahalanobis(3 * CELLS**2 + 3 * 16 + 2)
-
-    def fit(self, views: Views) -> None:
-        """Learn usual statistics."""
-        self.distance.fit(torch.cat([self._features(view) for view in views]), SHRINKAGE)
-
-    def forward(self, view: View) -> dict[str, Tensor]:
-        """Return the evidence (B,)."""
-        return {self.names[0]: self.distance(self._features(view))[:, 0]}
+    features: ClassVar[int] = 3 * CELLS**2 + 3 * 16 + 2
 
     @staticmethod
     def _features(view: View) -> Tensor:
@@ -125,7 +137,7 @@ class Texture(Evidence):
         return torch.cat([logarithms, 10 * colours, shares.log()], dim=1)[:, None]
 
 
-class Tone(Evidence):
+class Tone(Statistics):
     """How light, how coloured and how rich in contrast the frame is as a whole.
 
     Few numbers, so that a dimmed light is not lost among hundreds that it leaves alone; the
@@ -133,19 +145,7 @@ class Tone(Evidence):
     """
 
     names: ClassVar[tuple[str, ...]] = ("tone",)
-    session_dependent: ClassVar[bool] = True
-
-    def __init__(self, config: ModalityConfig) -> None:
-        super().__init__()
-        self.distance = Mahalanobis(3 + 1 + len(TONE_QUANTILES))
-
-    def fit(self, views: Views) -> None:
-        """Learn usual tones."""
-        self.distance.fit(torch.cat([self._features(view) for view in views]), SHRINKAGE)
-
-    def forward(self, view: View) -> dict[str, Tensor]:
-        """Return the evidence (B,)."""
-        return {self.names[0]: self.distance(self._features(view))[:, 0]}
+    features: ClassVar[int] = 3 + 1 + len(TONE_QUANTILES)
 
     @staticmethod
     def _features(view: View) -> Tensor:

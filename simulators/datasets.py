@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from model.config import ModalityConfig, ModelConfig
+from model.evaluation import CLEAN
 from model.windows import Pairs, Windows
 from simulators.faults.effect import measure_spread
 from simulators.faults.registry import fault_names, lookup
@@ -19,7 +20,6 @@ from simulators.windowing import joined, select, settings_for, stretch_of, windo
 from stream.config import StationSettings
 from stream.messages import Floats, Kind
 
-CLEAN = -1
 LEFT_OUT = -2
 FAULTY_SHARE = 0.25  # of a window's samples that must be hit to make it faulty
 FAULT_S = 1.0

@@ -16,7 +16,7 @@ from model.checkpoint import Card, Loaded, load, save
 from model.config import (
     CorrectorConfig,
     Hertz,
-    Latent,
+    LatentSize,
     ModalityConfig,
     ModalityName,
     ModelConfig,
@@ -59,7 +59,7 @@ class TrainSettings(BaseModel):
     kind: Literal["train"]
     name: ModelName
     modalities: dict[ModalityName, ModalityConfig] = {}
-    latent: Latent = 288
+    latent: LatentSize = 288
     corrector: CorrectorConfig = CorrectorConfig()
     precision: Precision = "auto"
     session_baseline: bool = True
