@@ -14,31 +14,47 @@ from typer.testing import CliRunner
 from simulators.recordings.mcap import McapRecording
 from simulators.recordings.recording import Record
 from simulators.stations import opengl
-from simulators.stations.arm_motion import Motion, move, spline
-from simulators.stations.cell import JOINTS, SEAM_LENGTH_M, load_cell
+from simulators.stations.camera import camera_pose
 from simulators.stations.command import simulate
+from simulators.stations.motion import Motion, spline
 from simulators.stations.opengl import OpenGLError, prepare_opengl
 from simulators.stations.sensors import NS_PER_S, Clock, lagged
-from simulators.stations.simulate import plan_trajectories, simulate_recording
+from simulators.stations.simulate import (
+    SPLITS,
+    Request,
+    plan_trajectories,
+    simulate_recording,
+    split_trajectories,
+)
 from simulators.stations.station import STATIONS
-from simulators.stations.surroundings import camera_pose, draw_surroundings
-from simulators.stations.weld_program import (
+from simulators.stations.surroundings import draw_surroundings
+from simulators.stations.trajectory import Trajectory
+from simulators.stations.welding.cell import JOINTS, SEAM_LENGTH_M, load_cell
+from simulators.stations.welding.path import move
+from simulators.stations.welding.program import (
     WEAVE_AMPLITUDE_M,
     Cycle,
     draw_cycles,
     seam_points,
     table_angle,
 )
-from simulators.stations.welding_single import MODALITIES, simulate_trajectory
+from simulators.stations.welding.render import CAMERA
+from simulators.stations.welding.single import MODALITIES, simulate_trajectory
 from stream.messages import Floats, Frame, Pixels, Samples
 
 START_NS = 1_700_000_000 * NS_PER_S
 SECONDS = 9.0  # longer than a cycle, so that every stage of it is seen
 
 
+def trajectory(seed: int, number: int, seconds: float) -> Trajectory:
+    return Trajectory(
+        seed=seed, number=number, seconds=seconds, start_ns=START_NS, modalities=tuple(MODALITIES)
+    )
+
+
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
-    return list(simulate_trajectory(3, 1, SECONDS, START_NS))
+    return list(simulate_trajectory(trajectory(3, 1, SECONDS)))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +133,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_number_does_not() -> Non
     def reals(number: int) -> list[bytes]:
         return [
             r.reading.data if isinstance(r.reading, Frame) else r.reading.values.tobytes()
-            for r in simulate_trajectory(5, number, 0.7, START_NS)
+            for r in simulate_trajectory(trajectory(5, number, 0.7))
         ]
 
     assert reals(0) == reals(0)
@@ -253,7 +269,7 @@ def test_surroundings_differ_between_trajectories_inside_their_ranges() -> None:
     assert 0.8 <= min(gains) < 0.85
     assert 1.15 < max(gains) <= 1.2
     for each in drawn:
-        _, rotation = camera_pose(each, np.zeros(2))
+        _, rotation = camera_pose(CAMERA, each, np.zeros(2))
         assert rotation.T @ rotation == pytest.approx(np.eye(3), abs=1e-9)
         assert np.linalg.det(rotation) == pytest.approx(1.0)
 
@@ -265,10 +281,31 @@ def test_surroundings_differ_between_trajectories_inside_their_ranges() -> None:
 def test_minutes_are_cut_into_trajectories_three_seconds_apart(
     seconds: float, expected: list[float]
 ) -> None:
-    planned = plan_trajectories(STATIONS["welding-single"], seconds)
+    planned = plan_trajectories(STATIONS["welding-single"], Request(seconds=seconds, seed=0))
     assert [trajectory.seconds for trajectory in planned] == pytest.approx(expected)
     for before, after in pairwise(planned):
         assert after.episode.start_ns - before.episode.end_ns == 3 * NS_PER_S
+
+
+@pytest.mark.parametrize("minutes", [4, 5, 10, 80])
+def test_splits_share_out_whole_trajectories_and_no_two_hold_the_same(minutes: int) -> None:
+    request = Request(seconds=60.0 * minutes, seed=0)
+    planned = plan_trajectories(STATIONS["welding-single"], request)
+    splits = split_trajectories(planned)
+    assert list(splits) == list(SPLITS)
+    assert [one for split in splits.values() for one in split] == planned
+    for name, split in splits.items():
+        assert len(split) >= 1
+        assert abs(len(split) - SPLITS[name] * minutes) < 1.5
+
+
+def test_unfamiliar_surroundings_lie_beyond_every_usual_one() -> None:
+    for seed in range(50):
+        usual = draw_surroundings(default_rng(seed))
+        strange = draw_surroundings(default_rng(seed), unfamiliar=True)
+        assert abs(usual.key_gain - 1) <= 0.2 <= abs(strange.key_gain - 1) <= 0.3
+        assert (np.abs(strange.mount_shift_m) >= 0.012).all()
+        assert strange.noise_levels == usual.noise_levels
 
 
 def test_one_job_and_two_write_the_same_file(tmp_path: Path) -> None:
@@ -276,9 +313,8 @@ def test_one_job_and_two_write_the_same_file(tmp_path: Path) -> None:
     heard: list[float] = []
     files = [tmp_path / "one.mcap", tmp_path / "two.mcap"]
     for jobs, path in enumerate(files, start=1):
-        simulate_recording(
-            station, seconds=2.0, seed=1, path=path, jobs=jobs, progress=heard.append
-        )
+        planned = plan_trajectories(station, Request(seconds=2.0, seed=1))
+        simulate_recording(station, planned, path=path, jobs=jobs, progress=heard.append)
     assert files[0].read_bytes() == files[1].read_bytes()
     assert max(heard) <= 2.1
     recording = McapRecording(files[0])
@@ -293,10 +329,14 @@ def test_one_job_and_two_write_the_same_file(tmp_path: Path) -> None:
     ("arguments", "reason"),
     [
         (["welding-double", "--out", "new.mcap"], "there is welding-single"),
+        (["welding-single"], "--splits DIRECTORY"),
+        (["welding-single", "--out", "new.mcap", "--splits", "new"], "either --out"),
+        (["welding-single", "--splits", "new", "--minutes", "3"], "4 minutes"),
+        (["welding-single", "--out", "new.mcap", "--with", "sound"], "optional modality 'sound'"),
         (["welding-single", "--out", "new.mcap", "--minutes", "0"], "--minutes 0"),
         (["welding-single", "--out", "new.mcap", "--minutes", "nan"], "--minutes nan"),
         (["welding-single", "--out", "old.mcap"], "--force"),
-        (["welding-single", "--out", "nowhere/new.mcap"], "does not exist"),
+        (["welding-single", "--out", "nowhere/new.mcap"], "no directory nowhere"),
     ],
 )
 def test_the_command_refuses_bad_input_with_its_reason(

@@ -5,30 +5,32 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from simulators.recordings.recording import Modality, Record
-from simulators.stations import welding_single
+from simulators.stations.trajectory import Trajectory
+from simulators.stations.welding import single
 
-SimulateTrajectory: TypeAlias = Callable[[int, int, float, int], Iterator[Record]]
-"""(seed, number, seconds, start_ns) -> the trajectory's records in the order of log times."""
+SimulateTrajectory: TypeAlias = Callable[[Trajectory], Iterator[Record]]
+"""A trajectory -> its records in the order of their log times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Station:
-    """A simulated station: its sensors, and how long one draw of its surroundings lasts."""
+    """A simulated station and its sensors; those in ``optional`` are recorded when asked for."""
 
     name: str
     modalities: Mapping[str, Modality]
-    trajectory_s: float
-    gap_ns: int
     simulate_trajectory: SimulateTrajectory
+    trajectory_s: float = 60.0
+    optional: frozenset[str] = frozenset()
 
 
 STATIONS: dict[str, Station] = {
-    welding_single.STATION: Station(
-        name=welding_single.STATION,
-        modalities=welding_single.MODALITIES,
-        trajectory_s=welding_single.TRAJECTORY_S,
-        gap_ns=welding_single.EPISODE_GAP_NS,
-        simulate_trajectory=welding_single.simulate_trajectory,
+    station.name: station
+    for station in (
+        Station(
+            name="welding-single",
+            modalities=single.MODALITIES,
+            simulate_trajectory=single.simulate_trajectory,
+        ),
     )
 }
 

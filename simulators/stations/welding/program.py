@@ -11,7 +11,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.random import Generator
 
-from simulators.stations.cell import JIG_RADIUS_M, SEAM_HEIGHT_M, SEAM_LENGTH_M, TABLE_CENTRE_M
+from simulators.stations.welding.cell import (
+    JIG_RADIUS_M,
+    SEAM_HEIGHT_M,
+    SEAM_LENGTH_M,
+    TABLE_CENTRE_M,
+)
 from stream.messages import Floats
 
 HOME_TIP_M = (0.80, 0.02, 1.11)

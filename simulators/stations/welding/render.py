@@ -8,7 +8,19 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from simulators.stations.arc import (
+from simulators.stations.camera import (
+    SIZE_PX,
+    CameraPlace,
+    View,
+    camera_pose,
+    encode,
+    on_chip,
+    shakes,
+    through_lens,
+)
+from simulators.stations.motion import Motion
+from simulators.stations.surroundings import Surroundings
+from simulators.stations.welding.arc import (
     Sparks,
     add_glow,
     add_sparks,
@@ -16,22 +28,20 @@ from simulators.stations.arc import (
     flicker,
     spark_streaks,
 )
-from simulators.stations.arm_motion import Motion
-from simulators.stations.cell import (
+from simulators.stations.welding.cell import (
     BEAD_RADIUS_M,
     JIG_RADIUS_M,
     JIGS,
     JOINTS,
     SEAM_LENGTH_M,
 )
-from simulators.stations.surroundings import Surroundings, camera_pose, paint_cell
-from simulators.stations.weld_program import Cycle, weld_progress
-from stream.messages import Floats, Pixels
+from simulators.stations.welding.program import Cycle, table_angle, weld_progress
+from stream.messages import Floats
 
-SIZE_PX = (256, 256)
-JPEG_QUALITY = 72
+CAMERA = CameraPlace(at_m=(0.62, -0.98, 1.40), target_m=(1.035, 0.0, 0.935))
+_KEY_COLOUR = np.array([0.92, 0.90, 0.86])
+_KEY_DIRECTION = np.array([0.30, 0.32, -1.0])
 _ARC_COLOUR = np.array([0.75, 0.86, 1.0])
-_SHOULDER = np.float32(0.75)
 _ARC_ABOVE_TIP_M = np.array([0.0, 0.0, 0.006])
 _HOT_LENGTH_M = 0.012
 _BEAD_HEIGHT_M = 0.0385
@@ -53,76 +63,39 @@ def render_frames(model: Any, scene: Scene, times_s: Floats, random: Generator) 
     data = mujoco.MjData(model)
     sparks = draw_sparks(random, scene.cycles)
     flickers = flicker(random, len(times_s))
-    shakes = _shakes(scene.surroundings, times_s, random)
+    turns = shakes(scene.surroundings, times_s, random)
     positions = scene.motion.at(times_s, scene.motion.positions)
-    table_rad = scene.motion.at(times_s, scene.motion.table_rad)
-    paint_cell(model, scene.surroundings)
+    table_rad = table_angle(scene.cycles, times_s)
+    _paint(model, scene.surroundings)
     with mujoco.Renderer(model, *SIZE_PX) as renderer:
         for row, time_s in enumerate(times_s):
             data.qpos[:JOINTS], data.qpos[JOINTS] = positions[row], table_rad[row]
             burning = _burning(scene.cycles, time_s) * flickers[row]
             _set_scene(model, scene, time_s, burning)
-            view = View.of(*camera_pose(scene.surroundings, shakes[row]), model)
+            view = View.of(*camera_pose(CAMERA, scene.surroundings, turns[row]), model)
             view.apply(model)
             mujoco.mj_kinematics(model, data)
             tip_m = data.site("tip").xpos.copy()
             model.light_pos[model.light("arc").id] = tip_m + _ARC_ABOVE_TIP_M
             mujoco.mj_camlight(model, data)
             renderer.update_scene(data, camera="camera")
-            picture = _through_lens(renderer.render())
+            picture = through_lens(renderer.render())
             _add_arc(picture, view, sparks, float(time_s), tip_m, burning)
-            yield encode(_on_chip(picture, scene.surroundings.noise_levels, random))
+            yield encode(on_chip(picture, scene.surroundings.noise_levels, random))
 
 
-def encode(pixels: Pixels) -> bytes:
-    """Give the JPEG of RGB ``pixels`` (height, width, 3)."""
-    import cv2
-
-    settings = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    done, data = cv2.imencode(".jpg", pixels[..., ::-1], settings)
-    if not done:
-        raise RuntimeError(f"a frame of shape {pixels.shape} cannot be encoded as JPEG")
-    return bytes(data)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """A camera's place: position (3,), rotation (3, 3) and focal length in pixels."""
-
-    position: Floats
-    rotation: Floats
-    focal_px: float
-
-    @classmethod
-    def of(cls, position: Floats, rotation: Floats, model: Any) -> "View":
-        """Build it from a pose and the model's field of view."""
-        half = np.deg2rad(model.cam_fovy[model.camera("camera").id]) / 2
-        return cls(position=position, rotation=rotation, focal_px=SIZE_PX[0] / 2 / np.tan(half))
-
-    def apply(self, model: Any) -> None:
-        """Put the model's camera there."""
-        import mujoco
-
-        camera = model.camera("camera").id
-        model.cam_pos[camera] = self.position
-        mujoco.mju_mat2Quat(model.cam_quat[camera], self.rotation.ravel())
-
-    def pixels(self, points_m: Floats) -> Floats:
-        """Project points (n, 3) in front of the camera to pixels (n, 2), x then y."""
-        seen = (points_m - self.position) @ self.rotation
-        depth = np.maximum(-seen[:, 2], 0.05)
-        centre = np.array([SIZE_PX[1], SIZE_PX[0]]) / 2 - 0.5
-        result: Floats = centre + self.focal_px * seen[:, :2] * (1, -1) / depth[:, None]
-        return result
-
-
-def _shakes(surroundings: Surroundings, times_s: Floats, random: Generator) -> Floats:
-    """Turns (n, 2) in rad of a mount that swings with the machine, plus a rougher rest."""
-    phases = random.uniform(0, 2 * np.pi, 2)
-    swing = np.sin(2 * np.pi * surroundings.shake_hz * times_s[:, None] + phases)
-    rough = random.normal(0, 0.4, (len(times_s), 2))
-    result: Floats = surroundings.shake_rad * (swing + rough)
-    return result
+def _paint(model: Any, surroundings: Surroundings) -> None:
+    """Give the model the colours of this trajectory."""
+    for jig in JIGS:
+        for plate in ("lower", "upper"):
+            geom = model.geom(f"{jig}_{plate}").id
+            model.geom_rgba[geom, :3] = np.array([0.52, 0.53, 0.54]) * surroundings.part_colour
+    model.mat_rgba[model.material("paint").id, :3] = np.array([0.86, 0.36, 0.07]) * (
+        surroundings.paint_wear
+    )
+    key = model.light("key").id
+    direction = _KEY_DIRECTION + surroundings.key_turn
+    model.light_dir[key] = direction / np.linalg.norm(direction)
 
 
 def _burning(cycles: Sequence[Cycle], time_s: float) -> float:
@@ -131,7 +104,7 @@ def _burning(cycles: Sequence[Cycle], time_s: float) -> float:
 
 def _set_scene(model: Any, scene: Scene, time_s: float, burning: float) -> None:
     gain = scene.surroundings.light_gain(time_s)
-    model.light_diffuse[model.light("key").id] = gain * scene.surroundings.key_colour
+    model.light_diffuse[model.light("key").id] = gain * scene.surroundings.tint * _KEY_COLOUR
     arc = model.light("arc").id
     model.light_active[arc] = burning > 0
     model.light_diffuse[arc] = burning * _ARC_COLOUR
@@ -177,15 +150,6 @@ def _lay_bead(model: Any, name: str, begin_m: float, end_m: float, opacity: floa
     model.geom_rgba[geom] = (*material[:3], opacity if half_m > 1e-4 and opacity > 0.02 else 0.0)
 
 
-def _through_lens(pixels: Pixels) -> NDArray[np.float32]:
-    """Blur as the lens does, to a picture from 0 to 1 that may be added to."""
-    import cv2
-
-    soft = cv2.GaussianBlur(pixels, (3, 3), 0.6)
-    result: NDArray[np.float32] = soft.astype(np.float32) / np.float32(255.0)
-    return result
-
-
 def _add_arc(
     picture: NDArray[np.float32],
     view: View,
@@ -199,15 +163,3 @@ def _add_arc(
         add_glow(picture, (float(x), float(y)), burning)
     begins, ends, brightness = spark_streaks(sparks, time_s, tip_m)
     add_sparks(picture, view.pixels(begins), view.pixels(ends), brightness)
-
-
-def _on_chip(picture: NDArray[np.float32], noise_levels: float, random: Generator) -> Pixels:
-    """Light to grey levels: a shoulder keeps the arc from cutting off hard, then read-out noise."""
-    bright = picture > _SHOULDER
-    above = (picture[bright] - _SHOULDER) / (1 - _SHOULDER)
-    picture[bright] = _SHOULDER + (1 - _SHOULDER) * (1 - np.exp(-above))
-    noise = random.standard_normal(picture.shape, dtype=np.float32)
-    noise *= np.float32(noise_levels)
-    noise += picture * np.float32(255.0)
-    np.rint(noise, out=noise)
-    return np.clip(noise, 0, 255, out=noise).astype(np.uint8)

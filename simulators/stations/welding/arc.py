@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from simulators.stations.weld_program import Cycle
+from simulators.stations.welding.program import Cycle
 from stream.messages import Floats
 
 _GRAVITY_M_PER_S2 = np.array([0.0, 0.0, -9.81])

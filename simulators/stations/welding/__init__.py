@@ -1,0 +1,1 @@
+"""Welding cells: arm, arc, program and camera."""
