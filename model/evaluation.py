@@ -76,14 +76,43 @@ def operating_point(
     """Return how many of a modality's faults its own score raises, and how many clean windows."""
     raised = scores[modality] > threshold
     own = truth == sorted(scores).index(modality)
-    return OperatingPoint(recall=_share(raised[own]), measured_far=_share(raised[truth == CLEAN]))
+    return OperatingPoint(
+        recall=share_of(raised[own]), measured_far=share_of(raised[truth == CLEAN])
+    )
 
 
 def measured_false_alarms(
     scores: Mapping[str, Floats], truth: Classes, threshold: float = 1.0
 ) -> float:
     """Return the share of clean windows in which any modality is raised."""
-    return _share(classify(scores, threshold)[truth == CLEAN] != CLEAN)
+    return share_of(classify(scores, threshold)[truth == CLEAN] != CLEAN)
+
+
+def auroc(clean: Floats, faulty: Floats) -> float:
+    """Return the chance that a faulty window scores above a clean one; a tie counts one half.
+
+    The area under the receiver operating characteristic, as a rank statistic (Hanley and McNeil
+    1982, "The meaning and use of the area under a ROC curve"). NaN where either has no window.
+    """
+    if not len(clean) or not len(faulty):
+        return float("nan")
+    ordered = np.sort(clean)
+    below = np.searchsorted(ordered, faulty, "left")
+    not_above = np.searchsorted(ordered, faulty, "right")
+    return float((below + not_above).mean() / (2 * len(clean)))
+
+
+def threshold_at(clean: Floats, rate: float) -> float:
+    """Return the lowest score above which at most a share ``rate`` of these clean scores lies.
+
+    Too few windows for the rate give their largest score, which none is above; raises ValueError
+    for none at all.
+    """
+    if not len(clean):
+        raise ValueError("clean: a threshold needs at least one clean window")
+    above = min(int(rate * len(clean) + 1e-9), len(clean) - 1)  # .29 * 100 is 28.999…
+    last = len(clean) - 1 - above
+    return float(np.partition(clean, last)[last])
 
 
 def bootstrap(
@@ -107,5 +136,6 @@ def bootstrap(
     return float(low), float(high)
 
 
-def _share(flags: NDArray[np.bool_]) -> float:
+def share_of(flags: NDArray[np.bool_]) -> float:
+    """Return the share of flags (N,) that are set, NaN of none."""
     return float(flags.mean()) if len(flags) else float("nan")
