@@ -120,11 +120,15 @@ def tracked(*folders: str, suffixes: tuple[str, ...]) -> set[str]:
 
 
 def test_the_wheel_holds_the_code_and_everything_that_lies_beside_it(wheel: list[str]) -> None:
-    suffixes = (".py", ".pyi", ".proto", ".json", ".yaml", ".safetensors", ".md", ".mcap", ".xml")
+    suffixes = (
+        *(".py", ".pyi", ".proto", ".json", ".yaml", ".safetensors", ".md", ".mcap", ".xml"),
+        *(".html", ".css"),
+    )
     wanted = {"weldfusion.py"} | tracked(*ROOMS, suffixes=suffixes)
     assert wanted - set(wheel) == set()
     assert any(name.startswith("stream/schemas/") for name in wheel)
     assert "stream/schemas/asyncapi.yaml" in wheel
+    assert {"simulators/report/page.html", "simulators/report/page.css"} <= set(wheel)
     assert {name for name in wheel if name.endswith(".proto")} >= {
         "stream/proto/weldfusion.proto",
         "stream/proto/compressed_image.proto",
