@@ -140,10 +140,10 @@ def write_images(root: Path, *named: tuple[str, bytes]) -> Path:
 
 def test_an_undecodable_image_is_named_when_it_is_reached(tmp_path: Path) -> None:
     whole = encode_jpeg(picture(0))
-    write_images(tmp_path, ("100.jpg", whole), ("200.jpg", whole[:-300]), ("300.jpg", whole))
+    write_images(tmp_path, ("1000.jpg", whole), ("3000.jpg", whole[:-300]), ("5000.jpg", whole))
     records = open_recording(tmp_path).records()
-    assert next(records).reading.time_ns == 100
-    with pytest.raises(RecordingError, match=r"front/200\.jpg: truncated_image"):
+    assert next(records).reading.time_ns == 1000
+    with pytest.raises(RecordingError, match=r"front/3000\.jpg: truncated_image"):
         next(records)
 
 
@@ -155,9 +155,9 @@ def test_an_image_named_by_no_time_is_refused(tmp_path: Path) -> None:
 
 def test_images_come_in_the_order_of_time_not_of_letters(tmp_path: Path) -> None:
     data = encode_jpeg(picture(0))
-    write_images(tmp_path, *((f"{name}.jpg", data) for name in (1000, 99, 500)))
+    write_images(tmp_path, *((f"{name}.jpg", data) for name in (90000, 99, 50000)))
     times = [record.reading.time_ns for record in open_recording(tmp_path).records()]
-    assert times == [99, 500, 1000]
+    assert times == [99, 50000, 90000]
 
 
 def test_a_map_that_names_what_is_not_there_is_refused(root: Path) -> None:

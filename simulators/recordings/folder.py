@@ -1,6 +1,7 @@
 """A folder as a recording: ``<modality>.csv`` and ``<modality>/<t_ns>.jpg|png``."""
 
 import heapq
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
@@ -9,14 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from simulators.recordings.episodes import EVERY_EPISODE, EpisodeChoice
-from simulators.recordings.mapping import NO_MAP, ModalityMap, RecordingMap
-from simulators.recordings.pictures import jpeg_frame, shrunk_size
+from simulators.recordings.mapping import NO_MAP, RecordingMap
+from simulators.recordings.patterns import IMAGE_SUFFIXES
+from simulators.recordings.pictures import shrunk_size
 from simulators.recordings.recording import Episode, Modality, Record, RecordingError
+from simulators.recordings.stills import still_frame, still_size_px
 from simulators.recordings.table import T_NS, Table, modality_of, read_table, table_records
-from stream.images import decode, header_size_px, sniff
-from stream.messages import Frame, Kind, Malformed, TimesNs
+from simulators.recordings.timeline import measured_rate_hz
+from stream.messages import Kind, TimesNs
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+FASTEST_HZ = 1e6  # of pictures whose names can be nanoseconds
+NUMBERED = "a map with files reads numbered pictures"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,7 +54,7 @@ class FolderRecording:
             raise RecordingError(f"{path}: {both[0]}.csv and {both[0]}/ are the same modality")
         if not csv_files and not folders:
             raise RecordingError(
-                f"{path}: holds no <modality>.csv and no <modality>/<t_ns>.jpg|png"
+                f"{path}: holds no <modality>.csv and no <modality>/<t_ns>.jpg|png; {NUMBERED}"
             )
         self._map = recording_map
         self._names = recording_map.names(sorted(csv_files.keys() | folders.keys()), path)
@@ -97,11 +101,11 @@ class FolderRecording:
 
     def _describe(self, key: str) -> tuple[str, Modality]:
         name, chosen = self._names[key], self._map.of(key)
-        rate_hz = chosen.rate_hz or _measured_rate_hz(self._times(key), self.path / key)
+        rate_hz = chosen.rate_hz or _rate_hz(self._times(key), self.path / key)
         if key in self._tables:
             return name, modality_of(self._tables[key], name, rate_hz)
         first = self._images[key].files[0]
-        with_size = shrunk_size(_size_px(first), chosen.max_size_px)
+        with_size = shrunk_size(still_size_px(first), chosen.max_size_px)
         return name, Modality(name=name, kind=Kind.IMAGE, rate_hz=rate_hz, size_px=with_size)
 
     def _episode(self) -> Episode:
@@ -114,22 +118,8 @@ class FolderRecording:
     def _image_records(self, key: str) -> Iterator[Record]:
         name, chosen = self._names[key], self._map.of(key)
         for file, time_ns in zip(self._images[key].files, self._times(key).tolist(), strict=True):
-            frame = _frame(file, name, time_ns, chosen)
+            frame = still_frame(file, name, time_ns, chosen.max_size_px)
             yield Record(log_time_ns=time_ns, episode=0, reading=frame)
-
-
-def _frame(file: Path, modality: str, time_ns: int, chosen: ModalityMap) -> Frame:
-    """The file's bytes as they are, or as JPEG where the map wants it smaller."""
-    data = _bytes(file)
-    try:
-        pixels = decode(data)
-        format_ = sniff(data)
-    except Malformed as error:
-        raise RecordingError(f"{file}: {error}") from None
-    size_px = shrunk_size((pixels.shape[0], pixels.shape[1]), chosen.max_size_px)
-    if size_px != pixels.shape[:2]:
-        return jpeg_frame(modality, time_ns, pixels, size_px)
-    return Frame(modality=modality, time_ns=time_ns, data=data, format=format_, pixels=pixels)
 
 
 def _visible(path: Path) -> list[Path]:
@@ -147,39 +137,27 @@ def _images(folder: Path) -> _Images | None:
     timed = sorted((_time_ns(file), file) for file in files)
     if not timed:
         return None
-    return _Images(
-        files=tuple(file for _, file in timed),
-        times_ns=np.array([time_ns for time_ns, _ in timed], np.int64),
-    )
+    times_ns = np.array([time_ns for time_ns, _ in timed], np.int64)
+    if (measured_rate_hz(times_ns) or 0) > FASTEST_HZ:
+        raise RecordingError(f"{folder}: its names are no times but numbers; {NUMBERED}")
+    return _Images(files=tuple(file for _, file in timed), times_ns=times_ns)
 
 
 def _time_ns(file: Path) -> int:
     if not (file.stem.isascii() and file.stem.isdigit() and int(file.stem) < 2**62):
-        raise RecordingError(f"{file}: is not named by its capture time in ns since the epoch")
+        raise RecordingError(
+            f"{file}: is not named by its capture time in ns since the epoch; {NUMBERED}"
+        )
     return int(file.stem)
 
 
-def _measured_rate_hz(times_ns: TimesNs, file: Path) -> float:
-    gaps = np.diff(times_ns)
-    if not (gaps > 0).any():
+def _rate_hz(times_ns: TimesNs, file: Path) -> float:
+    rate_hz = measured_rate_hz(times_ns)
+    if rate_hz is None:
         raise RecordingError(f"{file}: one time only, no rate to be seen: give rate_hz in a map")
-    return round(1e9 / float(np.median(gaps[gaps > 0])), 3)
+    return rate_hz
 
 
 def _first_column(file: Path) -> str:
     with file.open(encoding="utf-8-sig") as text:
-        return text.readline().strip().split(",")[0]
-
-
-def _size_px(file: Path) -> tuple[int, int]:
-    try:
-        return header_size_px(_bytes(file))
-    except Malformed as error:
-        raise RecordingError(f"{file}: {error}") from None
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise RecordingError(f"{file}: {error.strerror}") from None
+        return re.split(r"[,;\t]", text.readline().strip())[0]

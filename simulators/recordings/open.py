@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import structlog
+
 from simulators.recordings.episodes import EVERY_EPISODE, EpisodeChoice, parse_episodes
 from simulators.recordings.mapping import NO_MAP, RecordingMap, read_map
-from simulators.recordings.recording import RecordingError
+from simulators.recordings.recording import LACKING, Recording, RecordingError
 from simulators.recordings.timeline import TimedRecording
 
 
@@ -24,6 +26,14 @@ def open_recording(spec: str | Path, map: Path | RecordingMap | None = None) -> 
     return _open_file(path, recording_map, choice)
 
 
+def tell_lacking(recording: Recording) -> None:
+    """Log what of a recording was not read or has no partner, if anything."""
+    if lacking := recording.metadata.get(LACKING):
+        structlog.get_logger(__name__).warning(
+            "the recording is not whole", path=str(recording.path), lacking=lacking
+        )
+
+
 def split_spec(spec: str | Path) -> tuple[Path, EpisodeChoice]:
     """``PATH#1-21`` -> the path and the episodes; a file that has the # in its name wins."""
     text = str(spec)
@@ -36,8 +46,11 @@ def split_spec(spec: str | Path) -> tuple[Path, EpisodeChoice]:
 def _open_folder(path: Path, recording_map: RecordingMap, choice: EpisodeChoice) -> TimedRecording:
     from simulators.recordings.folder import FolderRecording
     from simulators.recordings.lerobot import LeRobotRecording
+    from simulators.recordings.sequences import SequenceRecording
     from simulators.recordings.video import VideoRecording, video_files
 
+    if recording_map.numbered:
+        return SequenceRecording(path, recording_map, choice)
     if (path / "meta" / "info.json").is_file():
         return LeRobotRecording(path, recording_map, choice)
     if video_files(path):
@@ -54,6 +67,8 @@ def _open_file(
     from simulators.recordings.mcap import McapRecording
     from simulators.recordings.video import VIDEO_SUFFIXES, VideoRecording
 
+    if recording_map is not None and recording_map.numbered:
+        raise RecordingError(f"{path}: a map with files is for a folder, this is a file")
     if path.suffix.lower() == ".mcap":
         if recording_map is not None:
             raise RecordingError(f"{path}: an MCAP describes itself and takes no map")

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from stream.messages import Kind, Reading
 
+LACKING = "lacking"  # the metadata that tells what of a recording was not read or has no partner
+
 
 class RecordingError(Exception):
     """A recording that cannot be read: names the file, the row and what is wrong."""
@@ -63,3 +65,8 @@ class Recording(Protocol):
     def records(self, only: Kind | None = None) -> Iterator[Record]:
         """Yield every record of ``episodes``, episode after episode, or those of one kind."""
         ...
+
+
+def several(count: int, one: str) -> str:
+    """``1 row``, ``2 rows``."""
+    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"

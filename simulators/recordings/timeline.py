@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulators.recordings.recording import Episode, Record, Recording
 from stream.messages import Frame, Reading, TimesNs
@@ -12,6 +13,7 @@ from stream.messages import Frame, Reading, TimesNs
 NS = 1_000_000_000
 START_NS = 946_684_800 * NS  # 2000-01-01 UTC, for recordings whose clocks name no day
 EPISODE_GAP_NS = 3 * NS  # between episodes that are laid one after another
+ABSOLUTE_NS = 10**9 * NS  # times from 2001 on name a day; smaller ones count from some start
 
 
 class TimedRecording(Recording, Protocol):
@@ -41,6 +43,19 @@ def times_of(records: Iterable[Record]) -> dict[str, TimesNs]:
         )
         parts.setdefault(reading.modality, []).append(times)
     return {name: np.concatenate(times) for name, times in parts.items()}
+
+
+def measured_rate_hz(times_ns: TimesNs) -> float | None:
+    """Readings a second by the median gap of ``times_ns`` (n,), None for one time only."""
+    gaps = np.diff(times_ns)
+    if not (gaps > 0).any():
+        return None
+    return round(NS / float(np.median(gaps[gaps > 0])), 3)
+
+
+def grid_ns(numbers: NDArray[np.int64], rate_hz: float) -> TimesNs:
+    """When what is counted by ``numbers`` (n,) happens, from 0 on."""
+    return np.array([round(one * NS / rate_hz) for one in numbers.tolist()], np.int64)
 
 
 def modality_name(text: str) -> str:

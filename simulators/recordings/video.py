@@ -14,12 +14,18 @@ from simulators.recordings.mapping import NO_MAP, RecordingMap
 from simulators.recordings.pictures import Video, jpeg_frame, pictures, probe, shrunk_size
 from simulators.recordings.recording import Episode, Modality, Record, RecordingError
 from simulators.recordings.table import Table, modality_of, read_table, table_records
-from simulators.recordings.timeline import EPISODE_GAP_NS, NS, START_NS
+from simulators.recordings.timeline import (
+    ABSOLUTE_NS,
+    EPISODE_GAP_NS,
+    NS,
+    START_NS,
+    grid_ns,
+    measured_rate_hz,
+)
 from stream.messages import Kind, TimesNs
 
 VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".m4v", ".mkv", ".mov"})
 CAMERA, SIGNALS = "camera", "signals"  # what a map calls the video and the CSV
-ABSOLUTE_NS = 10**9 * NS  # times from 2001 on name a day; smaller ones count from the video's start
 
 
 class UnknownRate(RecordingError):
@@ -112,7 +118,7 @@ class VideoRecording:
             video=video,
             table=table,
             day_ns=day_ns,
-            camera_ns=_grid_ns(video.frames, rate_hz) + camera.offset_ns,
+            camera_ns=grid_ns(np.arange(video.frames), rate_hz) + camera.offset_ns,
             signals_ns=relative - (day_ns or 0) + signals.offset_ns,
         )
 
@@ -122,7 +128,7 @@ class VideoRecording:
         rate_hz = self._map.of(SIGNALS).rate_hz
         if rate_hz is None:
             raise UnknownRate(table.path, len(table.values) / video_s)
-        return _grid_ns(len(table.values), rate_hz)
+        return grid_ns(np.arange(len(table.values)), rate_hz)
 
     def _episodes(self) -> list[Episode]:
         episodes = []
@@ -159,7 +165,7 @@ class VideoRecording:
                 raise RecordingError(
                     f"{other.table.path}: row 1: other columns than {take.table.path.name}"
                 )
-        rate_hz = self._map.of(SIGNALS).rate_hz or _measured_rate_hz(take)
+        rate_hz = self._map.of(SIGNALS).rate_hz or _signals_rate_hz(take)
         return modality_of(take.table, self._names[SIGNALS], rate_hz)
 
     def _frames(self, number: int) -> Iterator[Record]:
@@ -203,15 +209,11 @@ def _csv_beside(video_file: Path) -> Path | None:
     return next((file for file in beside if file.is_file()), None)
 
 
-def _grid_ns(count: int, rate_hz: float) -> TimesNs:
-    return np.array([round(index * NS / rate_hz) for index in range(count)], np.int64)
-
-
-def _measured_rate_hz(take: _Take) -> float:
-    gaps = np.diff(take.signals_ns)
-    if not (gaps > 0).any():
+def _signals_rate_hz(take: _Take) -> float:
+    rate_hz = measured_rate_hz(take.signals_ns)
+    if rate_hz is None:
         raise RecordingError(f"{take.video.path}: its CSV has one time only: give rate_hz in a map")
-    return round(1e9 / float(np.median(gaps[gaps > 0])), 3)
+    return rate_hz
 
 
 def _starts_ns(takes: list[_Take]) -> list[int]:
