@@ -12,7 +12,7 @@ from model.windows import Pairs, Windows
 from simulators.faults.effect import measure_spread
 from simulators.faults.registry import fault_names, lookup
 from simulators.injection import Injections
-from simulators.recordings.open import open_recording
+from simulators.recordings.open import open_recording, tell_lacking
 from simulators.recordings.recording import Episode, Record, Recording, RecordingError
 from simulators.scenario import Planned
 from simulators.truth import Injection, place
@@ -58,6 +58,8 @@ def open_dataset(
 ) -> Dataset:
     """Open recordings that share their modalities; raises RecordingError where they do not."""
     recordings = [open_recording(spec, map_path) for spec in specs]
+    for recording in recordings:
+        tell_lacking(recording)
     model = model_for(recordings[0])
     for recording in recordings:
         missing = set(model.modalities) - set(recording.modalities)

@@ -39,7 +39,9 @@ def train(
     from simulators.recordings.recording import RecordingError
     from simulators.training import TrainSettings, train_checkpoint
     from stream.config import ConfigError, parse, read_mapping
+    from stream.logs import configure_logs
 
+    configure_logs()
     try:
         settings = parse(read_mapping(config), TrainSettings, str(config))
         with progress_bars() as progress:
@@ -70,7 +72,9 @@ def evaluate(
     from simulators.recordings.recording import RecordingError
     from simulators.training import evaluate_checkpoint, write_report
     from stream.config import ConfigError
+    from stream.logs import configure_logs
 
+    configure_logs()
     try:
         with progress_bars() as progress:
             report = evaluate_checkpoint(

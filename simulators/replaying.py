@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from simulators.recordings.open import open_recording
+from simulators.recordings.open import open_recording, tell_lacking
 from simulators.recordings.recording import Recording
 from simulators.recordings.timeline import first_time_ns
 from simulators.replay import Replay, ReplayOptions, last_will, refuse_busy
@@ -30,6 +30,7 @@ async def play(
 ) -> None:
     """Open everything, refuse a busy station, play."""
     recording = open_recording(spec, map_path)
+    tell_lacking(recording)
     total_s = options.seconds or (LOOPED_S if options.loop else duration_s(recording))
     planned = _planned(scenario, seed, total_s, recording)
     topics = topics_for(broker.url)
