@@ -328,7 +328,7 @@ def test_one_job_and_two_write_the_same_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["welding-double", "--out", "new.mcap"], "there is welding-single"),
+        (["welding-double", "--out", "new.mcap"], "there is ur5, welding-single"),
         (["welding-single"], "--splits DIRECTORY"),
         (["welding-single", "--out", "new.mcap", "--splits", "new"], "either --out"),
         (["welding-single", "--splits", "new", "--minutes", "3"], "4 minutes"),

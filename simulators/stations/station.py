@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from simulators.recordings.recording import Modality, Record
 from simulators.stations.trajectory import Trajectory
+from simulators.stations.ur5 import station as ur5
 from simulators.stations.welding import single
 
 SimulateTrajectory: TypeAlias = Callable[[Trajectory], Iterator[Record]]
@@ -30,6 +31,11 @@ STATIONS: dict[str, Station] = {
             name="welding-single",
             modalities=single.MODALITIES,
             simulate_trajectory=single.simulate_trajectory,
+        ),
+        Station(
+            name="ur5",
+            modalities=ur5.MODALITIES,
+            simulate_trajectory=ur5.simulate_trajectory,
         ),
     )
 }

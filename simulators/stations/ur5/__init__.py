@@ -1,0 +1,1 @@
+"""A six-axis arm that moves between waypoints over a work table."""
