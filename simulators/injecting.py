@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from simulators.faults.registry import fault_names
+from simulators.faults.registry import names_for
 from stream.control import NAME_HEADER
 from stream.events import to_json
 from stream.messages import Kind
@@ -25,7 +25,7 @@ class InjectError(Exception):
 
 def require_known(fault: str) -> None:
     """Raise InjectError unless a kind of modality has a fault of this name."""
-    known = sorted({name for kind in Kind for name in fault_names(kind)})
+    known = sorted({name for kind in Kind for name in names_for(kind)})
     if fault not in known:
         raise InjectError(f"no fault is named {fault!r}; there are: {', '.join(known)}")
 

@@ -1,26 +1,32 @@
 """Faults applied to a stream while it is replayed.
 
 Every frame, clean or faulty, is decoded, perhaps changed, and encoded again, so that nobody can
-tell a fault by its second JPEG compression. Vectors pass as they are until a fault hits them.
+tell a fault by its second JPEG compression. Vectors pass as they are until a fault hits them. What
+happens to messages on their way comes last.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
 
-from simulators.faults.effect import image_effect, signal_noise, vector_effect
+from simulators.faults.effect import image_effect, signal_noise, stream_effect
+from simulators.faults.parts import Part, Signal
 from simulators.faults.registry import (
+    Fault,
     FaultError,
     ImageInjector,
     Injector,
     Origin,
-    Signal,
+    Outgoing,
+    StreamInjector,
     VectorInjector,
+    lookup,
     start,
 )
+from simulators.measured import Measured
 from simulators.recordings.recording import Modality
 from simulators.truth import NS, Change, Injection, Transition
 from stream.images import DEFAULT_MAX_PIXELS, decode, encode_jpeg
@@ -28,14 +34,23 @@ from stream.messages import Floats, Frame, Kind, Malformed, Reading, Samples
 
 # How long readings that come after later ones may still belong to an injection that is over.
 REMEMBER_NS = 10 * NS
+# Frames of before an onset that faults with a memory may want to see; no fault wants older ones.
+RECENT_NS = 3 * NS
 
 
 @dataclass(slots=True, kw_only=True)
 class _Running:
     injection: Injection
     injector: Injector
+    part: Part | None
+    memory_ns: int  # of frames before the onset; 0 once they were shown
     told: set[Transition] = field(default_factory=set)
     effect: float | None = None
+
+    @property
+    def on_its_way(self) -> bool:
+        """Whether it acts on messages rather than on what they say."""
+        return self.injection.origin is Origin.TRANSPORT
 
     def felt(self, effect: float) -> None:
         self.effect = effect if self.effect is None else max(self.effect, effect)
@@ -67,6 +82,7 @@ class Injections:
         self._jpeg_quality = jpeg_quality
         self._max_pixels = max_pixels
         self._running: list[_Running] = []
+        self._recent: defaultdict[str, deque[Frame]] = defaultdict(deque)
 
     def add(self, injection: Injection) -> None:
         """Begin to apply an injection, now or when its time comes.
@@ -77,14 +93,15 @@ class Injections:
         if modality is None:
             known = ", ".join(self._modalities)
             raise FaultError(f"no modality is named {injection.modality!r}; there are: {known}")
-        injector = start(
-            modality.kind,
-            injection.fault,
-            injection.severity,
-            injection.seed,
-            self._signals.get(injection.modality),
+        entry = lookup(modality.kind, injection.fault)
+        signal = self._signals.get(injection.modality)
+        running = _Running(
+            injection=injection,
+            injector=start(entry.kind, entry.name, injection.severity, injection.seed, signal),
+            part=_part(entry, injection.seed, signal),
+            memory_ns=round(entry.memory_s * NS),
         )
-        self._running.append(_Running(injection=injection, injector=injector))
+        self._running.append(running)
         # Upstream faults come first: the sensor sees what they left.
         self._running.sort(key=lambda running: running.injection.origin is not Origin.UPSTREAM)
 
@@ -121,6 +138,23 @@ class Injections:
             return self._frame(reading)
         return self._samples(reading, clean if isinstance(clean, Samples) else None)
 
+    def send(self, outgoing: Outgoing) -> list[Outgoing]:
+        """What is sent instead of a reading that ``apply`` gave, each not before its time."""
+        time_ns = outgoing.reading.time_ns
+        sent = [outgoing]
+        for running in self._running:
+            hit = running.injection.modality == outgoing.reading.modality
+            if not (hit and running.on_its_way and running.injection.hits(time_ns)):
+                continue
+            rate_hz = self._modalities[running.injection.modality].rate_hz
+            injector = cast(StreamInjector, running.injector)
+            seconds = (time_ns - running.injection.onset_ns) / NS
+            instead = [(one, injector(one, seconds)) for one in sent]
+            for one, others in instead:
+                running.felt(stream_effect(one, others, rate_hz))
+            sent = [other for _, others in instead for other in others]
+        return sent
+
     def _frame(self, frame: Frame) -> Frame:
         try:
             pixels = decode(frame.data, self._max_pixels)
@@ -130,16 +164,33 @@ class Injections:
         modality = self._modalities.get(frame.modality)
         for running in self._of(frame.modality):
             if running.injection.hits(frame.time_ns):
+                self._remind(running)
                 injector = cast(ImageInjector, running.injector)
                 changed = injector(pixels, (frame.time_ns - running.injection.onset_ns) / NS)
                 running.felt(image_effect(pixels, changed, modality.noise_sd if modality else ()))
                 pixels = changed
+        self._remember(frame)
         return Frame(
             modality=frame.modality,
             time_ns=frame.time_ns,
             data=encode_jpeg(pixels, self._jpeg_quality),
             format="jpeg",
         )
+
+    def _remember(self, frame: Frame) -> None:
+        recent = self._recent[frame.modality]
+        recent.append(frame)
+        while frame.time_ns - recent[0].time_ns > RECENT_NS:
+            recent.popleft()
+
+    def _remind(self, running: _Running) -> None:
+        """Show a fault with a memory, once, what came before its onset."""
+        injection, injector = running.injection, cast(ImageInjector, running.injector)
+        for frame in self._recent[injection.modality] if running.memory_ns else ():
+            if injection.onset_ns - running.memory_ns <= frame.time_ns < injection.onset_ns:
+                pixels = decode(frame.data, self._max_pixels)
+                injector(pixels, (frame.time_ns - injection.onset_ns) / NS)
+        running.memory_ns = 0
 
     def _samples(self, samples: Samples, clean: Samples | None) -> Samples:
         hitting = [
@@ -154,73 +205,30 @@ class Injections:
             self.passed[samples.modality] += 1
             return samples
         quantum = self._modalities[samples.modality].quantum
-        values = _Values.of(samples, clean, np.asarray(quantum, np.float64))
+        measured = Measured.of(samples, clean, np.asarray(quantum, np.float64))
         for running in hitting:
-            running.felt(values.hit(running, samples.times_ns, signal_noise(signal)))
+            injector = cast(VectorInjector, running.injector)
+            running.felt(measured.hit(running.injection, injector, signal_noise(signal)))
         return Samples(
             modality=samples.modality,
             times_ns=samples.times_ns,
-            values=values.measured,
+            values=measured.values,
             names=samples.names,
             units=samples.units,
         )
 
     def _of(self, modality: str) -> list[_Running]:
-        return [running for running in self._running if running.injection.modality == modality]
+        return [
+            running
+            for running in self._running
+            if running.injection.modality == modality and not running.on_its_way
+        ]
 
 
-@dataclass(slots=True, kw_only=True)
-class _Values:
-    """What the sensor measures and what lies before it, both (n, channels)."""
-
-    measured: Floats
-    clean: Floats
-    quantum: Floats
-
-    @classmethod
-    def of(cls, samples: Samples, clean: Samples | None, quantum: Floats) -> "_Values":
-        if clean is not None and not _alike(samples, clean):
-            raise ValueError(
-                f"{samples.modality}: the clean samples at {samples.time_ns} ns are not those of "
-                "the reading, their times or channels differ"
-            )
-        measured = samples.values.copy()
-        return cls(
-            measured=measured,
-            clean=(clean or samples).values.copy(),
-            quantum=quantum if clean is not None else np.empty(0),
-        )
-
-    def hit(self, running: _Running, times_ns: np.ndarray, noise: Floats) -> float:
-        """Apply one injection and tell its effect on what is measured."""
-        injection = running.injection
-        injector = cast(VectorInjector, running.injector)
-        rows = (times_ns >= injection.onset_ns) & (times_ns < injection.end_ns)
-        seconds = (times_ns[rows] - injection.onset_ns) / NS
-        before = self.measured[rows]
-        # Recorded garbage, such as an infinity, stays garbage and is no reason to warn.
-        with np.errstate(invalid="ignore", over="ignore"):
-            if injection.origin is Origin.UPSTREAM:
-                changed = injector(self.clean[rows], seconds)
-                self.measured[rows] = self._measure(before, self.clean[rows], changed)
-                self.clean[rows] = changed
-            else:
-                self.measured[rows] = injector(before, seconds)
-            return vector_effect(before, self.measured[rows], noise)
-
-    def _measure(self, before: Floats, clean: Floats, changed: Floats) -> Floats:
-        """What the sensor shows of ``changed``: the same noise, then its quantisation."""
-        shown = changed + (before - clean)
-        if self.quantum.size:
-            step = np.where(self.quantum > 0, self.quantum, 1.0)
-            shown = np.where(self.quantum > 0, np.rint(shown / step) * step, shown)
-        return np.where(changed == clean, before, shown)
-
-
-def _alike(samples: Samples, clean: Samples) -> bool:
-    return samples.values.shape == clean.values.shape and np.array_equal(
-        samples.times_ns, clean.times_ns
-    )
+def _part(entry: Fault, seed: int, signal: Signal | None) -> Part | None:
+    if signal is None or entry.kind is not Kind.VECTOR:
+        return None
+    return entry.struck(seed, signal).part
 
 
 def _signal(modality: Modality, spreads: Mapping[str, Floats]) -> Signal:
@@ -233,4 +241,9 @@ def _signal(modality: Modality, spreads: Mapping[str, Floats]) -> Signal:
 
 def _changes(running: _Running) -> Iterator[Change]:
     for transition in Transition:
-        yield Change(injection=running.injection, transition=transition, effect=running.effect)
+        yield Change(
+            injection=running.injection,
+            transition=transition,
+            effect=running.effect,
+            part=running.part,
+        )

@@ -10,11 +10,11 @@ from typing import Any
 import structlog
 
 from simulators.faults.effect import measure_spread
-from simulators.faults.registry import FaultError
+from simulators.faults.registry import FaultError, Outgoing
 from simulators.injection import Injections
 from simulators.recordings.recording import Recording
 from simulators.scenario import Planned
-from simulators.timing import Played, played
+from simulators.timing import Departures, Played, played
 from simulators.truth import Change, place, truth_event
 from stream.control import NAME_HEADER
 from stream.events import to_json
@@ -23,7 +23,7 @@ from stream.messages import Frame, Kind, Reading
 from stream.outbox import CLOUDEVENTS, JSON, PROTOBUF
 from stream.topics import Address, Topics
 from stream.transports.transport import Delivery, Message, Transport
-from stream.wire import encode_frame, encode_samples, rfc3339
+from stream.wire import encode_reading, rfc3339
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +65,7 @@ class Replay:
         spreads = measure_spread(record.reading for record in recording.records(Kind.VECTOR))
         self.injections = Injections(recording.modalities, spreads)
         self._inflight = asyncio.Semaphore(INFLIGHT)
+        self._departures = Departures()
         self._event_ns = 0  # the replay's own time: what was captured up to now
         self.sent = 0
 
@@ -114,13 +115,23 @@ class Replay:
         end_ns = None if options.seconds is None else start_ns + round(options.seconds * 1e9)
         for item in played(self._recording, start_ns, options.loop, options.keep_times):
             if end_ns is not None and item.due_ns >= end_ns:
-                return
+                break
+            await self._send_until(item.due_ns, start_ns, tasks)
             await self._wait_until(item.due_ns, start_ns)
             self._event_ns = item.reading.time_ns
             await self._tell_truth(self.injections.due(self._event_ns))
-            await self._send(item, tasks)
+            self._departures.add(self.injections.send(await self._measured(item)))
+            await self._send_until(item.due_ns, start_ns, tasks)
             if on_progress is not None:
                 on_progress((item.due_ns - start_ns) / 1e9)
+        await self._send_until(end_ns, start_ns, tasks)  # what comes late comes all the same
+
+    async def _send_until(
+        self, until_ns: int | None, start_ns: int, tasks: asyncio.TaskGroup
+    ) -> None:
+        for outgoing in self._departures.until(until_ns):
+            await self._wait_until(outgoing.due_ns, start_ns)
+            await self._send(outgoing, tasks)
 
     async def _wait_until(self, due_ns: int, start_ns: int) -> None:
         if self._options.speed <= 0:
@@ -130,13 +141,17 @@ class Replay:
         if wait_s > 0:
             await asyncio.sleep(wait_s)
 
-    async def _send(self, item: Played, tasks: asyncio.TaskGroup) -> None:
+    async def _measured(self, item: Played) -> Outgoing:
         if isinstance(item.reading, Frame):
             reading = await asyncio.to_thread(self.injections.apply, item.reading)
         else:
             reading = self.injections.apply(item.reading, item.clean)
+        return Outgoing(reading=reading, due_ns=item.due_ns)
+
+    async def _send(self, outgoing: Outgoing, tasks: asyncio.TaskGroup) -> None:
         await self._inflight.acquire()
-        message = data_message(self._topics, self._options.station, reading)
+        station = self._options.station
+        message = data_message(self._topics, station, outgoing.reading, outgoing.payload)
         tasks.create_task(self._publish(message))
         self.sent += 1
 
@@ -214,15 +229,16 @@ def read_command(document: Mapping[str, Any]) -> Planned:
     )
 
 
-def data_message(topics: Topics, station: str, reading: Reading) -> Message:
-    """A reading as the wire carries it."""
+def data_message(
+    topics: Topics, station: str, reading: Reading, payload: bytes | None = None
+) -> Message:
+    """A reading as the wire carries it, or other bytes in its place."""
     image = isinstance(reading, Frame)
     address = topics.data(station, "image" if image else "vector", reading.modality)
-    payload = encode_frame(reading) if isinstance(reading, Frame) else encode_samples(reading)
     return Message(
         topic=address.topic,
         key=address.key,
-        payload=payload,
+        payload=encode_reading(reading) if payload is None else payload,
         content_type=PROTOBUF,
         headers={MODALITY_HEADER: reading.modality},
     )

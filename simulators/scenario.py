@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from simulators.faults.registry import FaultError, fault_names, lookup
+from simulators.faults.registry import FaultError, lookup, names_for
 from simulators.recordings.recording import Modality
 from stream.messages import Kind
 
@@ -45,7 +45,7 @@ class Planned:
 
 
 def _known(name: str) -> str:
-    names = {kind: fault_names(kind) for kind in Kind}
+    names = {kind: names_for(kind) for kind in Kind}
     if not any(name in known for known in names.values()):
         listed = "; ".join(f"{kind}: {', '.join(known)}" for kind, known in names.items())
         raise ValueError(f"no fault is named {name!r}; there are {listed}")

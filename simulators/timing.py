@@ -1,10 +1,13 @@
-"""Where a recording's readings lie in event time when they are played again. Pure."""
+"""Where a recording's readings lie in time when they are played again. Pure."""
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
+from simulators.faults.registry import Outgoing
 from simulators.recordings.recording import Record, Recording
 from simulators.recordings.timeline import EPISODE_GAP_NS
 from stream.messages import Frame, Reading, Samples
@@ -17,6 +20,24 @@ class Played:
     due_ns: int
     reading: Reading
     clean: Reading | None
+
+
+class Departures:
+    """Messages that wait for their time to be sent; those of one time keep their order."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, int, Outgoing]] = []
+        self._number = count()
+
+    def add(self, messages: Iterable[Outgoing]) -> None:
+        """Let messages wait."""
+        for one in messages:
+            heapq.heappush(self._waiting, (one.due_ns, next(self._number), one))
+
+    def until(self, until_ns: int | None) -> Iterator[Outgoing]:
+        """Give up those due by then, or all of them, in the order of time."""
+        while self._waiting and (until_ns is None or self._waiting[0][0] <= until_ns):
+            yield heapq.heappop(self._waiting)[2]
 
 
 def played(recording: Recording, start_ns: int, loop: bool, keep_times: bool) -> Iterator[Played]:

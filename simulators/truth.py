@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from simulators.faults.parts import Part
 from simulators.faults.registry import Origin, lookup
 from simulators.scenario import Planned
 from stream.messages import Kind
@@ -40,11 +41,16 @@ class Transition(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """An injection that began or ended; ``effect`` is the largest so far, in sensor noises."""
+    """An injection that began or ended; ``effect`` is the largest so far, in sensor noises.
+
+    For what happens to messages on their way it is in periods of the modality. ``part`` is what a
+    vector fault strikes.
+    """
 
     injection: Injection
     transition: Transition
     effect: float | None
+    part: Part | None = None
 
     @property
     def time_ns(self) -> int:
@@ -95,6 +101,7 @@ def truth_event(change: Change, station_path: str) -> dict[str, Any]:
             "onsetTime": rfc3339(injection.onset_ns),
             "endTime": rfc3339(injection.end_ns),
             "origin": str(injection.origin),
+            "part": None if change.part is None else str(change.part),
             "effect": None if effect is None else round(effect, 3),
         },
     }

@@ -6,7 +6,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from stream.images import sniff
-from stream.messages import Frame, Malformed, Samples
+from stream.messages import Frame, Malformed, Reading, Samples
 from stream.proto.compressed_image_pb2 import CompressedImage
 from stream.proto.weldfusion_pb2 import VectorBatch
 
@@ -14,6 +14,11 @@ NS = 1_000_000_000
 MAX_SAMPLES = 1024
 MAX_CHANNELS = 256
 LAST_TIME_NS = 1 << 62  # the year 2116: sums of two times must fit 64 bits
+
+
+def encode_reading(reading: Reading) -> bytes:
+    """A reading of either kind as its own message."""
+    return encode_frame(reading) if isinstance(reading, Frame) else encode_samples(reading)
 
 
 def encode_frame(frame: Frame) -> bytes:

@@ -25,11 +25,12 @@ MODALITIES = {
         quantum=(QUANTUM, QUANTUM),
     ),
 }
+STRIKES_THE_ENCODER, STRIKES_THE_VELOCITY = 1, 0  # seeds
 SPREADS = {"arm": np.array([1.0, 2.0])}
 
 
 def planned(name: str, modality: str = "arm", **settings: float) -> Planned:
-    facts = {"at_s": 0.1, "severity": 0.5, "seconds": 0.2, "seed": 3} | settings
+    facts = {"at_s": 0.1, "severity": 0.5, "seconds": 0.2, "seed": STRIKES_THE_ENCODER} | settings
     return Planned(modality=modality, fault=name, **facts)  # type: ignore[arg-type]
 
 

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from simulators.faults.parts import Part, Signal, Struck
 from simulators.faults.registry import (
     FAULTS,
     FaultError,
     Origin,
-    Signal,
     UnknownFault,
     VectorInjector,
     fault,
@@ -138,10 +138,14 @@ def test_an_upstream_fault_that_holds_the_value_keeps_the_sensors_noise() -> Non
         name="jammed",
         kind=Kind.VECTOR,
         origin=Origin.UPSTREAM,
-        parameter="nothing: the joint is jammed",
+        scales="the joint is jammed",
+        maximum=None,
         published_range=(1.0, 1.0),
+        parts=(Part.JOINT,),
     )
-    def jammed(severity: float, rng: np.random.Generator, signal: Signal) -> VectorInjector:
+    def jammed(
+        amount: float, rng: np.random.Generator, signal: Signal, struck: Struck
+    ) -> VectorInjector:
         return lambda values, seconds: np.zeros_like(values)
 
     try:

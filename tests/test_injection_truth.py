@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from simulators.faults.parts import Part
 from simulators.faults.registry import Origin
 from simulators.truth import Change, Injection, Transition, place, truth_event
 from stream.messages import Kind
@@ -58,7 +59,7 @@ def test_an_injection_that_no_reading_met_has_no_effect() -> None:
 
 def change(transition: Transition, effect: float | None = None) -> Change:
     injection: Injection = place(planned("drift", at_s=0.5), START_NS, Kind.VECTOR)
-    return Change(injection=injection, transition=transition, effect=effect)
+    return Change(injection=injection, transition=transition, effect=effect, part=Part.ENCODER)
 
 
 def test_the_truth_is_a_cloud_event_with_the_time_of_the_change() -> None:
@@ -78,6 +79,7 @@ def test_the_truth_is_a_cloud_event_with_the_time_of_the_change() -> None:
             "onsetTime": "2023-11-14T22:13:20.500000Z",
             "endTime": "2023-11-14T22:13:20.700000Z",
             "origin": "sensor",
+            "part": "encoder",
             "effect": 12.346,
         },
     }

@@ -1,13 +1,15 @@
 """How much an injected fault changed, in units of the sensor's own noise, and how much moves.
 
-Severity misleads, for a stuck joint at rest leaves no trace: recall is reported by effect too.
+Severity misleads, for a stuck joint at rest leaves no trace: recall is reported by effect too. What
+happens to messages on their way is measured in periods of their modality.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from simulators.faults.registry import Signal
+from simulators.faults.parts import Signal
+from simulators.faults.registry import Outgoing
 from stream.messages import Floats, Pixels, Reading, Samples
 
 IMAGE_NOISE_LEVELS = 2.0
@@ -53,6 +55,20 @@ def image_effect(before: Pixels, after: Pixels, noise_sd: tuple[float, ...] = ()
 
 def _block_starts(extent_px: int) -> np.ndarray:
     return np.arange(0, max(extent_px - BLOCK_PX + 1, 1), BLOCK_PX)
+
+
+def stream_effect(before: Outgoing, after: Sequence[Outgoing], rate_hz: float) -> float:
+    """How far a message or its stamp was moved, in periods of its modality; (1 / rate_hz) s each.
+
+    A message lost, sent again or made unreadable is one period at least.
+    """
+    moved_ns = [
+        max(one.due_ns - before.due_ns, abs(one.reading.time_ns - before.reading.time_ns))
+        for one in after
+    ]
+    broken = [one for one in after if one.payload != before.payload]
+    whole = 1.0 if len(after) != 1 or broken else 0.0
+    return max(whole, max(moved_ns, default=0) * rate_hz / 1e9)
 
 
 def measure_spread(readings: Iterable[Reading]) -> dict[str, Floats]:
