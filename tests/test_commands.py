@@ -27,6 +27,7 @@ TAUGHT = {
     "record": ["URL", "--out", "--station", "--seconds", "--force", "--insecure"],
     "info": ["RECORDING"],
     "simulate": ["--minutes", "--seed", "--out"],
+    "faults": ["--sheet", "--frame"],
     "inject": ["URL", "--station", "--fault", "--severity", "--seconds", "--insecure"],
     "watch": ["URL", "--station", "--json", "--insecure"],
     "train": ["CONFIG", "--data", "--out"],
