@@ -12,6 +12,7 @@ WANTED = {
     "aligner_over_bare_loop": ">= 0.5 both",
     "aligner_large_over_small_buffer": ">= 0.9",
     "rss_growth": "within +- 0.02",
+    "slowest_image_fault_ms": "<= 5",
 }
 
 
@@ -34,12 +35,13 @@ def main() -> None:
 
 def run(minutes: float) -> dict[str, object]:
     """Every benchmark, one after another so that none disturbs another."""
-    from tests.benchmarks import aligner, memory, pipeline
+    from tests.benchmarks import aligner, faults, memory, pipeline
 
     console = Console(stderr=True)
     result: dict[str, object] = {}
     for name, measure in (
         ("aligner", aligner.measure),
+        ("faults", faults.measure),
         ("pipeline", pipeline.measure),
         (f"memory, {minutes:g} min", lambda: memory.measure(minutes)),
     ):
