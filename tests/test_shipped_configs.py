@@ -25,7 +25,7 @@ def test_every_shipped_configuration_is_valid_and_named_by_its_kind(file: Path) 
     assert file.name.startswith(f"{content['kind']}-")
 
 
-@pytest.mark.parametrize("name", ["welding-single", "ur5", "g1"])
+@pytest.mark.parametrize("name", ["welding-single", "welding-dual", "ur5", "g1"])
 def test_a_worker_and_its_training_agree_on_the_modalities(name: str) -> None:
     (station,) = read_worker(CONFIGS / f"worker-{name}.yaml").stations
     trained = read_mapping(CONFIGS / f"train-{name}.yaml")["modalities"]

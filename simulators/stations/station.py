@@ -7,7 +7,8 @@ from typing import TypeAlias
 from simulators.recordings.recording import Modality, Record
 from simulators.stations.trajectory import Trajectory
 from simulators.stations.ur5 import station as ur5
-from simulators.stations.welding import single
+from simulators.stations.welding.dual import DUAL
+from simulators.stations.welding.single import SINGLE
 
 SimulateTrajectory: TypeAlias = Callable[[Trajectory], Iterator[Record]]
 """A trajectory -> its records in the order of their log times."""
@@ -27,10 +28,13 @@ class Station:
 STATIONS: dict[str, Station] = {
     station.name: station
     for station in (
-        Station(
-            name="welding-single",
-            modalities=single.MODALITIES,
-            simulate_trajectory=single.simulate_trajectory,
+        *(
+            Station(
+                name=cell.name,
+                modalities=cell.modalities,
+                simulate_trajectory=cell.simulate_trajectory,
+            )
+            for cell in (SINGLE, DUAL)
         ),
         Station(
             name="ur5",

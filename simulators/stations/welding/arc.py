@@ -1,5 +1,6 @@
 """The arc as the camera sees it: glow, halo and sparks, added to the rendered picture."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,36 @@ class Sparks:
         return result
 
 
-def draw_sparks(random: Generator, cycles: list[Cycle]) -> Sparks:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArcLight:
+    """One arc as a trajectory's frames show it: sparks, and its brightness (n,) in each frame.
+
+    ``frames_s`` (n,) are the frames' times. The brightness is what it would be if the arc burned.
+    """
+
+    cycles: Sequence[Cycle]
+    sparks: Sparks
+    frames_s: Floats
+    brightness: Floats
+
+    def burning(self, frame: int) -> float:
+        """Brightness in a frame; 0 while the arc is out."""
+        time_s = self.frames_s[frame]
+        lit = any(begin_s <= time_s < end_s for begin_s, end_s in (c.arc_s for c in self.cycles))
+        return float(lit * self.brightness[frame])
+
+
+def draw_light(random: Generator, cycles: Sequence[Cycle], frames_s: Floats) -> ArcLight:
+    """Draw the light of one arm's arc in the frames of a trajectory."""
+    return ArcLight(
+        cycles=cycles,
+        sparks=draw_sparks(random, cycles),
+        frames_s=frames_s,
+        brightness=flicker(random, len(frames_s)),
+    )
+
+
+def draw_sparks(random: Generator, cycles: Sequence[Cycle]) -> Sparks:
     """Draw the sparks of all welds; they leave the arc upwards in bursts."""
     births: list[Floats] = [np.zeros(0)]
     for cycle in cycles:
