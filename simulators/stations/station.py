@@ -33,6 +33,7 @@ STATIONS: dict[str, Station] = {
                 name=cell.name,
                 modalities=cell.modalities,
                 simulate_trajectory=cell.simulate_trajectory,
+                optional=frozenset({"process"}),
             )
             for cell in (SINGLE, DUAL)
         ),

@@ -23,6 +23,7 @@ from simulators.stations.trajectory import Trajectory
 from simulators.stations.welding.arc import ArcLight, draw_light
 from simulators.stations.welding.arm import Arm
 from simulators.stations.welding.path import move
+from simulators.stations.welding.process import PROCESS_CLOCK, process_modality, sense_process
 from simulators.stations.welding.program import Cycle
 from simulators.stations.welding.render import Fixture, Scene, render_frames
 from simulators.stations.welding.room import cell_xml
@@ -58,7 +59,7 @@ class Cell:
         )
         count = len(self.arms)
         arms = kinematics(_TORQUE_NOISE_NM * count, _TORQUE_PEAK_NM * count)
-        return {each.name: each for each in (camera, arms)}
+        return {each.name: each for each in (camera, arms, process_modality(count))}
 
     def load(self) -> Any:
         """Compile the cell into a ``mujoco.MjModel``."""
@@ -76,9 +77,9 @@ class Cell:
         from simulators.stations.opengl import prepare_opengl
 
         prepare_opengl()
-        plan, wear, looks, camera, robot = (
+        plan, wear, looks, camera, robot, source = (
             default_rng(sequence)
-            for sequence in SeedSequence((trajectory.seed, trajectory.number)).spawn(5)
+            for sequence in SeedSequence((trajectory.seed, trajectory.number)).spawn(6)
         )
         model = self.load()
         programs = self.draw_programs(plan, trajectory.seconds, trajectory.unfamiliar)
@@ -89,12 +90,15 @@ class Cell:
         surroundings = draw_surroundings(looks, trajectory.unfamiliar)
         scene = self._scene(programs, motion, lights, surroundings)
         pictures = render_frames(model, scene, frames_s, camera)
-        arms = self.modalities["kinematics"]
-        yield from heapq.merge(
+        arms, process = self.modalities["kinematics"], self.modalities["process"]
+        streams = [
             image_records("camera", times_ns, logged_ns, pictures, trajectory),
             vector_records(arms, KINEMATICS_CLOCK, sensed(motion), trajectory, robot),
-            key=lambda record: record.log_time_ns,
-        )
+        ]
+        if "process" in trajectory.modalities:
+            sense = sense_process(lights, trajectory.seconds, source)
+            streams.append(vector_records(process, PROCESS_CLOCK, sense, trajectory, source))
+        yield from heapq.merge(*streams, key=lambda record: record.log_time_ns)
 
     def _scene(
         self,
