@@ -24,6 +24,7 @@ from model.windows import Index, Windows
 
 COOLING = 0.3  # last share of the training, over which the learning rate falls
 COLDEST = 0.05
+RESUMED_WITH = {"seed", "batch", "vector_batch", "learning_rate"}
 
 
 class Progress(Protocol):
@@ -143,7 +144,7 @@ def _variance(fusion: Fusion, name: str, windows: Windows, index: Index) -> floa
 
 def _fingerprint(fusion: Fusion, name: str, index: Index, config: TrainingConfig) -> str:
     """Return what must be equal for a training to be resumed; its length may change."""
-    of_config = config.model_dump_json(exclude={"epochs", "minutes", "save_every_s"})
+    of_config = config.model_dump_json(include=RESUMED_WITH)
     of_model = fusion.config.modalities[name].model_dump_json()
     text = f"{of_model} {of_config} {fusion.config.latent}"
     return hashlib.sha256(text.encode() + index.tobytes()).hexdigest()

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Precision = Literal["auto", "fp32", "bf16"]
+Method = Literal["evidence", "mmssl"]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 ModalityName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
@@ -16,6 +17,7 @@ GRID = 3  # the last feature map of an image encoder is GRID x GRID
 
 LatentSize = Annotated[int, Field(ge=GRID * GRID)]
 Hertz = Annotated[float, Field(gt=0)]
+Width = Annotated[int, Field(ge=1, le=4096)]
 
 
 class _Frozen(BaseModel):
@@ -79,21 +81,34 @@ class ModalityConfig(_Frozen):
 class CorrectorConfig(_Frozen):
     """The latent corrector.
 
-    ``spectral_norm`` holds every layer's largest singular value at 1 while training. It is off by
-    default: a slope of at most 1 cannot follow the clean latents, and more than doubled the error.
+    ``spectral_norm`` holds every layer's largest singular value at 1 while training. Left out, only
+    MMSSL has it, which asks for it: a slope of at most 1 cannot follow the clean latents, and more
+    than doubled the error.
     """
 
     depth: int = Field(default=4, ge=1, le=16)
-    spectral_norm: bool = False
+    spectral_norm: bool | None = None
+
+
+class DetectorConfig(_Frozen):
+    """MMSSL's detector: ``widths`` of the dense layers of its embedding."""
+
+    widths: tuple[Width, ...] = Field(default=(288, 128), min_length=1, max_length=16)
 
 
 class ModelConfig(_Frozen):
-    """One model: its modalities, by name, and what is computed from them."""
+    """One model: its modalities, by name, and what is computed from them.
+
+    ``method``: ``evidence`` finds faults by closed-form statistics of the inputs; ``mmssl`` is the
+    published system, whose detector is learnt on latents (paper 1, section 4).
+    """
 
     name: ModelName
+    method: Method = "evidence"
     modalities: dict[ModalityName, ModalityConfig] = Field(min_length=1)
     latent: LatentSize = 288
     corrector: CorrectorConfig = CorrectorConfig()
+    detector: DetectorConfig = DetectorConfig()
     precision: Precision = "auto"
     session_baseline: bool = True
     window_hz: Hertz | None = None
@@ -118,13 +133,39 @@ class ModelConfig(_Frozen):
         """The modalities in the order in which latents are concatenated."""
         return tuple(sorted(self.modalities))
 
+    @property
+    def spectral_norm(self) -> bool:
+        """Whether the corrector's layers are held at a spectral norm of 1."""
+        chosen = self.corrector.spectral_norm
+        return self.method == "mmssl" if chosen is None else chosen
+
+
+class MmsslConfig(_Frozen):
+    """Weights of MMSSL's stage 2 (paper 1, section 4), by default the paper's where it gives any.
+
+    It gives none of equations 17 and 18: ``lambda_reg`` weighs the sum of
+    ``lambda_jacobian_change`` times the change of the detector's Jacobians under a fault and
+    ``lambda_jacobian`` times the corrector's Jacobians, in squared Frobenius norms. ``alpha``
+    amplifies the gradient of the detector's embedding; 1 leaves it as it is.
+    """
+
+    margin: float = Field(default=0.5, gt=0)
+    lambda_con: float = Field(default=0.1, ge=0)
+    lambda_sim: float = Field(default=1.0, ge=0)
+    lambda_detect: float = Field(default=1.0, ge=0)
+    lambda_reg: float = Field(default=1e-3, ge=0)
+    lambda_jacobian_change: float = Field(default=1.0, ge=0)
+    lambda_jacobian: float = Field(default=1.0, ge=0)
+    alpha: float = Field(default=3.0, ge=1)
+
 
 class TrainingConfig(_Frozen):
     """How long and how to train. What ends first, ``epochs`` or ``minutes``, ends stage 1.
 
     ``rounds`` is how often stage 2 asks for freshly corrupted pairs, ``corrector_epochs`` how often
     it passes over all of them, ``reconstructed`` how many frames it decodes a step, ``tau`` the
-    gradient norm at which it clips. ``calibration_share`` of the episodes is never trained on.
+    gradient norm at which it clips, None for never. ``calibration_share`` of the episodes
+    is never trained on.
     """
 
     epochs: int = Field(default=200, ge=0)
@@ -138,7 +179,8 @@ class TrainingConfig(_Frozen):
     corrector_batch: int = Field(default=128, ge=1)
     corrector_learning_rate: float = Field(default=1e-3, gt=0)
     reconstructed: int = Field(default=8, ge=0)
-    tau: float = Field(default=1.0, gt=0)
+    tau: float | None = Field(default=1.0, gt=0)
+    mmssl: MmsslConfig = MmsslConfig()
     calibration_share: float = Field(default=0.3, gt=0, lt=1)
     false_alarm_rates: tuple[float, ...] = (1e-2, 1e-3)
     save_every_s: float = Field(default=60.0, ge=0)

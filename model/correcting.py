@@ -5,23 +5,26 @@ that the frozen decoder knows what it is given, and equation 13, which alone a c
 Both are means in units of the clean data's variance, so neither outweighs the other by its scale.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.autoencoding import Progress
 from model.config import TrainingConfig
 from model.corrector import constrain, release
 from model.evidence import pixels_of
 from model.fusion import Fusion
+from model.lipschitz import largest_slope, product_bound
 from model.windows import Corrupt, Index, Pairs, Windows, chunks
 
 SEEN = 4000  # clean windows from which the latents' mean and spread are taken
 SHOWN = 512  # of a round's pairs whose frames are kept to be reconstructed
 VARIANCE_FRAMES = 128
+SAMPLED = 64  # pairs at which slopes are looked for
 
 
 @torch.no_grad()
@@ -30,9 +33,7 @@ def encode_windows(fusion: Fusion, windows: Windows, index: Index) -> Tensor:
     joint = []
     for part in chunks(len(index), 32):
         batch = windows.take(index[part]).to(fusion.device)
-        latents = {name: fusion.encode(name, fusion.view(batch, name)) for name in batch.present}
-        latents = fusion.imputed(latents, batch.present)
-        joint.append(torch.cat([latents[name] for name in fusion.config.names], dim=1))
+        joint.append(fusion.joint(fusion.encode_all(fusion.views(batch), batch.present)))
     return torch.cat(joint)
 
 
@@ -55,13 +56,14 @@ def fit_latent_scale(fusion: Fusion, windows: Windows, index: Index) -> None:
 class Encoded:
     """Pairs as the corrector is trained on them, N in all.
 
-    ``clean`` and ``faulty`` (N, latent x modalities); ``vectors[name]`` (N, T, C), the clean
-    windows, standardised, and ``present[name]`` (N,). Images are large, so only ``frames[name]``
-    uint8 (K, H, W, 3) of the pairs at ``shown`` (K,) are kept.
+    ``clean`` and ``faulty`` (N, latent x modalities); ``faulty_modality`` (N,) as in `Pairs`;
+    ``vectors[name]`` (N, T, C), the clean windows, standardised, and ``present[name]`` (N,). Images
+    are large, so only ``frames[name]`` uint8 (K, H, W, 3) of the pairs at ``shown`` (K,) are kept.
     """
 
     clean: Tensor
     faulty: Tensor
+    faulty_modality: Tensor
     vectors: dict[str, Tensor]
     frames: dict[str, Tensor]
     present: dict[str, Tensor]
@@ -81,6 +83,7 @@ def encode_pairs(fusion: Fusion, pairs: Pairs) -> Encoded:
     return Encoded(
         clean=encode_windows(fusion, pairs.clean, everything),
         faulty=encode_windows(fusion, pairs.faulty, everything),
+        faulty_modality=torch.from_numpy(pairs.faulty_modality).to(fusion.device),
         vectors={name: fusion.scale(name)(x.to(fusion.device)) for name, x in vectors.items()},
         frames={name: x.to(fusion.device) for name, x in frames.items()},
         present={name: flags.to(fusion.device) for name, flags in present.items()},
@@ -98,6 +101,7 @@ def joined(parts: Sequence[Encoded]) -> Encoded:
     return Encoded(
         clean=torch.cat([part.clean for part in parts]),
         faulty=torch.cat([part.faulty for part in parts]),
+        faulty_modality=torch.cat([part.faulty_modality for part in parts]),
         vectors=together(lambda part: part.vectors),
         frames=together(lambda part: part.frames),
         present=together(lambda part: part.present),
@@ -105,47 +109,112 @@ def joined(parts: Sequence[Encoded]) -> Encoded:
     )
 
 
-def train_corrector(
+def encode_rounds(
     fusion: Fusion, corrupt: Corrupt, config: TrainingConfig, progress: Progress
-) -> float:
-    """Train the corrector on ``config.rounds`` rounds of pairs; return the last running loss."""
-    fusion.requires_grad_(False)
+) -> Encoded:
+    """Return the pairs of all rounds together."""
     rounds = []
     for number in range(config.rounds):
         rounds.append(encode_pairs(fusion, corrupt(number)))
         progress("encoded", number + 1, config.rounds, None)
-    fusion.corrector.requires_grad_(True).train()
-    if fusion.config.corrector.spectral_norm:
-        constrain(fusion.corrector)
-    running = _descend(fusion, joined(rounds), config, progress)
-    release(fusion.corrector)
+    return joined(rounds)
+
+
+def train_corrector(
+    fusion: Fusion, corrupt: Corrupt, config: TrainingConfig, progress: Progress
+) -> dict[str, float]:
+    """Train the corrector on ``config.rounds`` rounds of pairs; return what it reached.
+
+    The figures are the running losses at the end, and those of `slope_figures`.
+    """
+    fusion.requires_grad_(False)
+    pairs = encode_rounds(fusion, corrupt, config, progress)
+    variances = variances_of(fusion, pairs)
+    weights = list(fusion.corrector.requires_grad_(True).train().parameters())
+
+    def terms_of(drawn: Tensor, shown: Tensor) -> dict[str, Tensor]:
+        sim = similarity(fusion, pairs.clean[drawn], pairs.faulty[drawn])
+        return {"sim": sim, "rec": reconstruction(fusion, pairs, drawn, shown, variances)}
+
+    with spectral_norm_of(fusion):
+        losses = descend(
+            pairs, config, progress, weights, terms_of, {}, lambda: clip(weights, config.tau)
+        )
     fusion.corrector.eval()
     fusion.requires_grad_(True)
-    return running
+    return {f"corrector_{key}": loss for key, loss in losses.items()} | slope_figures(fusion, pairs)
 
 
-def _descend(fusion: Fusion, pairs: Encoded, config: TrainingConfig, progress: Progress) -> float:
-    """Adam with a rate that falls to zero along a cosine; the running loss at the end."""
+@contextmanager
+def spectral_norm_of(fusion: Fusion) -> Iterator[None]:
+    """Hold the corrector's layers at a spectral norm of 1 where the model asks for it."""
+    if fusion.config.spectral_norm:
+        constrain(fusion.corrector)
+    yield
+    release(fusion.corrector)
+
+
+def clip(weights: Sequence[nn.Parameter], tau: float | None) -> None:
+    """Scale the gradient to a norm of at most ``tau`` (equation 19)."""
+    if tau is not None:
+        nn.utils.clip_grad_norm_(weights, tau)
+
+
+def descend(
+    pairs: Encoded,
+    config: TrainingConfig,
+    progress: Progress,
+    weights: Sequence[nn.Parameter],
+    terms_of: Callable[[Tensor, Tensor], dict[str, Tensor]],
+    factors: Mapping[str, float],
+    modulate: Callable[[], None],
+) -> dict[str, float]:
+    """Adam on ``weights`` with a rate that falls to zero along a cosine.
+
+    ``terms_of(drawn, shown)`` gives the terms of the loss for indices of pairs and of frames;
+    ``factors`` weigh them, 1 where left out; ``modulate()`` alters the gradients before each step.
+    Returns each term's running mean at the end, unweighted, and that of the ``loss``.
+    """
     steps = config.corrector_epochs * -(-len(pairs) // config.corrector_batch)
-    adam = torch.optim.Adam(fusion.corrector.parameters(), lr=config.corrector_learning_rate)
+    adam = torch.optim.Adam(weights, lr=config.corrector_learning_rate)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
     random = torch.Generator().manual_seed(config.seed)
-    variances = {name: _variance(fusion, pairs, name) for name in fusion.config.names}
-    running = float("nan")
+    running: dict[str, float] = {}
     for step in range(steps):
         drawn = torch.randint(len(pairs), (config.corrector_batch,), generator=random)
         shown = torch.randint(len(pairs.shown), (config.reconstructed,), generator=random)
-        loss = similarity(fusion, pairs.clean[drawn], pairs.faulty[drawn])
-        loss = loss + reconstruction(fusion, pairs, drawn, shown, variances)
+        terms = terms_of(drawn, shown)
+        loss = torch.stack([factors.get(key, 1.0) * term for key, term in terms.items()]).sum()
         adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(fusion.corrector.parameters(), config.tau)
+        modulate()
         adam.step()
         rate.step()
-        value = float(loss.detach())
-        running = value if np.isnan(running) else 0.98 * running + 0.02 * value
-        progress("corrector", step + 1, steps, running)
+        for key, term in (terms | {"loss": loss}).items():
+            value = float(term.detach())
+            running[key] = 0.98 * running.get(key, value) + 0.02 * value
+        progress("corrector", step + 1, steps, running["loss"])
     return running
+
+
+def slope_figures(fusion: Fusion, pairs: Encoded) -> dict[str, float]:
+    """Return bound and largest sampled slope of the corrector, and of a detector's logits.
+
+    In standard deviations of clean latents. Sampled at clean and faulty latents, between the two,
+    and between clean ones that follow one another.
+    """
+    at = torch.arange(0, len(pairs) - 1, max(1, len(pairs) // SAMPLED), device=pairs.clean.device)
+    scale = fusion.corrector.scale
+    points = scale(torch.cat([pairs.faulty[at], pairs.clean[at]]))
+    others = scale(torch.cat([pairs.clean[at], pairs.clean[at + 1]]))
+    networks = {"corrector": fusion.corrector.layers}
+    if fusion.detector is not None:
+        networks["detector"] = fusion.detector.layers
+    figures = {}
+    for name, network in networks.items():
+        figures[f"{name}_bound"] = product_bound(network)
+        figures[f"{name}_slope"] = largest_slope(network, points, others)
+    return figures
 
 
 def similarity(fusion: Fusion, clean: Tensor, faulty: Tensor) -> Tensor:
@@ -177,6 +246,11 @@ def reconstruction(
         error = (fusion.decode(name, corrected) - target).square().flatten(1).mean(1)
         losses.append((error * pairs.present[name][at]).mean() / variances[name])
     return torch.stack(losses).sum() if losses else torch.zeros((), device=fusion.device)
+
+
+def variances_of(fusion: Fusion, pairs: Encoded) -> dict[str, float]:
+    """Return the mean variance of each modality's clean inputs, the unit of its errors."""
+    return {name: _variance(fusion, pairs, name) for name in fusion.config.names}
 
 
 def _variance(fusion: Fusion, pairs: Encoded, name: str) -> float:

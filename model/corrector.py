@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
@@ -29,14 +28,6 @@ class Corrector(nn.Module):
         """Return the corrected joint latents (B, width)."""
         corrected: Tensor = self.scale.inverse(self.layers(self.scale(z_BL)))
         return corrected
-
-    def spectral_norms(self) -> list[float]:
-        """Return each layer's largest singular value; their product bounds the slope."""
-        return [
-            float(torch.linalg.matrix_norm(layer.weight.detach().float(), 2))
-            for layer in self.layers
-            if isinstance(layer, nn.Linear)
-        ]
 
 
 def constrain(corrector: Corrector) -> None:

@@ -13,6 +13,7 @@ from model.calibration import Calibration, Floats, Numbers
 from model.config import ModelConfig
 from model.corrector import Corrector
 from model.decoders import ImageDecoder, build_decoder
+from model.detector import LOGIT, Detector
 from model.encoders import Standardiser, build_encoder
 from model.evidence import Evidence, View, Views, image_view, vector_view
 from model.image_evidence import image_evidences
@@ -36,7 +37,7 @@ class Inference:
 
 
 class Fusion(nn.Module):
-    """Encoders, decoders, evidences and corrector of one station."""
+    """Encoders, decoders, corrector, and evidences or a detector, of one station."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -54,8 +55,13 @@ class Fusion(nn.Module):
             self.encoders[_key(name)] = build_encoder(modality, config.latent)
             self.decoders[_key(name)] = build_decoder(modality, config.latent)
             kinds = image_evidences(modality) if image else vector_evidences(modality)
+            kinds = kinds if config.method == "evidence" else []
             self.evidences[_key(name)] = nn.ModuleDict({_key(k.names[0]): k for k in kinds})
-        self.corrector = Corrector(config.latent * len(config.names), config.corrector.depth)
+        width = config.latent * len(config.names)
+        self.corrector = Corrector(width, config.corrector.depth)
+        self.detector: Detector | None = None
+        if config.method == "mmssl":
+            self.detector = Detector(width, config.detector, len(config.names))
 
     @property
     def device(self) -> torch.device:
@@ -75,12 +81,17 @@ class Fusion(nn.Module):
     def infer(self, batch: Batch) -> Inference:
         """Return latents, evidence and corrected latents of ``batch``."""
         batch = batch.to(self.device)
-        views = {name: self.view(batch, name) for name in self.config.names}
-        latents = {name: self.encode(name, view) for name, view in views.items()}
-        latents = self.imputed(latents, batch.present)
-        return Inference(
-            latents=latents, evidence=self.weigh(views), corrected=self.correct(latents)
-        )
+        views = self.views(batch)
+        latents = self.encode_all(views, batch.present)
+        evidence = self.weigh(views) if self.detector is None else self.detect(latents)
+        return Inference(latents=latents, evidence=evidence, corrected=self.correct(latents))
+
+    def weigh_batch(self, batch: Batch) -> dict[str, dict[str, Tensor]]:
+        """Return the evidence of ``batch`` alone; encodes only where a detector needs latents."""
+        views = self.views(batch)
+        if self.detector is None:
+            return self.weigh(views)
+        return self.detect(self.encode_all(views, batch.present))
 
     def score(
         self,
@@ -97,6 +108,10 @@ class Fusion(nn.Module):
             return {name: np.zeros(np.shape(flags)) for name, flags in present.items()}
         return self.calibration.score(evidence, present, medians)
 
+    def views(self, batch: Batch) -> dict[str, View]:
+        """Prepare every modality of ``batch``."""
+        return {name: self.view(batch, name) for name in self.config.names}
+
     def view(self, batch: Batch, name: str) -> View:
         """Prepare one modality of ``batch``."""
         if self.is_image(name):
@@ -110,6 +125,19 @@ class Fusion(nn.Module):
             for module in self.evidence_modules(name):
                 evidence[name] |= module(view)
         return evidence
+
+    def detect(self, latents: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Return the detector's logits as evidence, as exact as the latents are."""
+        assert self.detector is not None
+        logits = self.detector(self.corrector.scale(self.joint(latents)))
+        return {name: {LOGIT: logits[:, at]} for at, name in enumerate(self.config.names)}
+
+    def encode_all(
+        self, views: Mapping[str, View], present: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Return the latents, each (B, latent), the mean latent for absent modalities."""
+        latents = {name: self.encode(name, view) for name, view in views.items()}
+        return self.imputed(latents, present)
 
     def encode(self, name: str, view: View) -> Tensor:
         """Return the latent (B, latent) of one modality."""
@@ -130,8 +158,11 @@ class Fusion(nn.Module):
 
     def correct(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the corrected latents, each (B, latent)."""
-        joint = torch.cat([latents[name] for name in self.config.names], dim=1)
-        return self.split(self.corrector(joint))
+        return self.split(self.corrector(self.joint(latents)))
+
+    def joint(self, latents: Mapping[str, Tensor]) -> Tensor:
+        """Return the latents side by side (B, latent x modalities)."""
+        return torch.cat([latents[name] for name in self.config.names], dim=1)
 
     def split(self, joint: Tensor) -> dict[str, Tensor]:
         """Return the modalities' parts of joint latents (B, latent x modalities)."""

@@ -19,8 +19,7 @@ def weigh_windows(
     parts: dict[str, dict[str, list[Tensor]]] = {name: {} for name in fusion.config.names}
     for part in chunks(len(index), batch):
         taken = windows.take(index[part]).to(fusion.device)
-        views = {name: fusion.view(taken, name) for name in fusion.config.names}
-        for name, evidence in fusion.weigh(views).items():
+        for name, evidence in fusion.weigh_batch(taken).items():
             for kind, values in evidence.items():
                 parts[name].setdefault(kind, []).append(values.cpu())
     return {

@@ -1,6 +1,7 @@
-"""From clean windows to a calibrated model: stage 1, evidence, calibration, stage 2."""
+"""From clean windows to a calibrated model: stage 1, evidence, stage 2, calibration."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from model.config import ModelConfig, TrainingConfig
 from model.correcting import fit_latent_scale, train_corrector
 from model.fusion import Fusion
 from model.judging import reconstruction_error, session_dependent, weigh_windows
+from model.mmssl import train_mmssl
 from model.precision import choose, choose_device
 from model.stillness import find_conditions
 from model.windows import Corrupt, Index, Windows
@@ -57,35 +59,47 @@ def train(
     started = time.monotonic()
     train_index, calibration_index = split_episodes(windows, config)
     target = choose_device(device)
+    kept = {name: directory / f".{model.name}.{name}.stage1" for name in model.names}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         fusion = Fusion(model).to(target)
         fusion.precision = choose(model.precision, target)
         fusion.fit_scales(windows, train_index)
-        kept = {name: directory / f".{model.name}.{name}.stage1" for name in model.names}
-        trained = {
-            name: train_autoencoder(
-                fusion,
-                name,
-                windows,
-                train_index[windows.present[name][train_index]],
-                config,
-                minutes=_minutes(model, config, name),
-                resume=kept[name],
-                progress=progress,
-            )
-            for name in model.names
-        }
+        trained = _train_autoencoders(fusion, windows, train_index, config, kept, progress)
         fit_latent_scale(fusion, windows, train_index)
         _fit_evidence(fusion, windows, train_index, progress)
+        stage2 = train_mmssl if model.method == "mmssl" else train_corrector
+        figures = stage2(fusion, corrupt, config, progress)
         _calibrate(fusion, windows, calibration_index, config)
-        corrector_loss = train_corrector(fusion, corrupt, config, progress)
     minutes = (time.monotonic() - started) / 60
-    figures = _figures(fusion, windows, calibration_index, trained, corrector_loss)
+    figures |= _figures(fusion, windows, calibration_index, trained)
     card = _card(fusion, config, windows, trained, minutes, figures)
     for path in kept.values():
         path.unlink(missing_ok=True)
     return fusion.eval(), card
+
+
+def _train_autoencoders(
+    fusion: Fusion,
+    windows: Windows,
+    index: Index,
+    config: TrainingConfig,
+    kept: Mapping[str, Path],
+    progress: Progress,
+) -> dict[str, Trained]:
+    return {
+        name: train_autoencoder(
+            fusion,
+            name,
+            windows,
+            index[windows.present[name][index]],
+            config,
+            minutes=_minutes(fusion.config, config, name),
+            resume=kept[name],
+            progress=progress,
+        )
+        for name in fusion.config.names
+    }
 
 
 def check(model: ModelConfig, windows: Windows) -> None:
@@ -119,6 +133,8 @@ def _minutes(model: ModelConfig, config: TrainingConfig, name: str) -> float | N
 
 def _fit_evidence(fusion: Fusion, windows: Windows, index: Index, progress: Progress) -> None:
     total = sum(len(fusion.evidence_modules(name)) for name in fusion.config.names)
+    if not total:
+        return
     for done, _ in enumerate(fusion.fit_evidences(windows, index)):
         progress("evidence", done, total, None)
     progress("evidence", total, total, None)
@@ -138,11 +154,9 @@ def _figures(
     fusion: Fusion,
     windows: Windows,
     calibration_index: Index,
-    trained: dict[str, Trained],
-    corrector_loss: float,
+    trained: Mapping[str, Trained],
 ) -> dict[str, float]:
-    figures = {"corrector_loss": corrector_loss}
-    figures["corrector_bound"] = float(np.prod(fusion.corrector.spectral_norms()))
+    figures = {}
     for name, result in trained.items():
         present = calibration_index[windows.present[name][calibration_index]]
         figures[f"{name}_loss"] = result.loss

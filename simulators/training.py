@@ -15,8 +15,10 @@ from model.autoencoding import Progress as TrainingProgress
 from model.checkpoint import Card, Loaded, load, save
 from model.config import (
     CorrectorConfig,
+    DetectorConfig,
     Hertz,
     LatentSize,
+    Method,
     ModalityConfig,
     ModalityName,
     ModelConfig,
@@ -58,9 +60,11 @@ class TrainSettings(BaseModel):
 
     kind: Literal["train"]
     name: ModelName
+    method: Method = "evidence"
     modalities: dict[ModalityName, ModalityConfig] = {}
     latent: LatentSize = 288
     corrector: CorrectorConfig = CorrectorConfig()
+    detector: DetectorConfig = DetectorConfig()
     precision: Precision = "auto"
     session_baseline: bool = True
     window_hz: Hertz | None = None
@@ -70,9 +74,11 @@ class TrainSettings(BaseModel):
         """The model, with channels and units as the recording has them."""
         return ModelConfig(
             name=self.name,
+            method=self.method,
             modalities=completed_modalities(self.modalities, recording),
             latent=self.latent,
             corrector=self.corrector,
+            detector=self.detector,
             precision=self.precision,
             session_baseline=self.session_baseline,
             window_hz=self.window_hz or _anchor_hz(self.modalities, recording),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from model.autoencoding import train_autoencoder
-from model.config import CorrectorConfig, ModelConfig
+from model.config import CorrectorConfig, MmsslConfig, ModelConfig
 from model.fusion import Fusion
 from model.judging import correction_errors, score_windows
 from model.stillness import find_conditions, longest_run
@@ -87,6 +87,19 @@ def test_a_state_of_another_training_is_not_resumed(tmp_path):
     assert not torch.equal(before, fresh.encoder("arm").state_dict()["layers.0.weight"])
 
 
+def test_what_stage_2_is_to_do_keeps_no_stage_1_from_being_resumed(tmp_path):
+    windows = station(2, 16, seed=2)
+    index = np.arange(len(windows))
+    options = {"minutes": None, "resume": tmp_path / "state", "progress": silent}
+    config = TRAINING.model_copy(update={"epochs": 1})
+    train_autoencoder(untrained(windows, index), "arm", windows, index, config, **options)
+    steps: list[float] = []
+    options["progress"] = lambda stage, done, total, loss: steps.append(done)
+    other = config.model_copy(update={"mmssl": MmsslConfig(alpha=1), "tau": None, "rounds": 9})
+    train_autoencoder(untrained(windows, index), "arm", windows, index, other, **options)
+    assert steps == []
+
+
 def test_minutes_end_a_training_before_its_epochs(tmp_path):
     windows = station(2, 16, seed=2)
     index = np.arange(len(windows))
@@ -111,6 +124,11 @@ def test_a_model_says_what_it_was_trained_on():
     assert card.calibration.episodes == 5
     assert {"camera_mse", "arm_mse", "corrector_bound"} <= card.training.figures.keys()
     assert len(card.spreads["arm"]) == 8
+
+
+def test_no_slope_of_the_trained_corrector_exceeds_its_bound():
+    figures = trained()[1].training.figures
+    assert 0 < figures["corrector_slope"] <= figures["corrector_bound"]
 
 
 def test_calibration_episodes_are_never_trained_on():
