@@ -78,7 +78,7 @@ def train_autoencoder(
     batch = config.batch if fusion.is_image(name) else config.vector_batch
     per_epoch = max(1, len(index) // batch)
     total = config.epochs * per_epoch
-    variance = _variance(fusion, name, windows, index)
+    variance = input_variance(fusion, name, windows, index)
     started = saved = time.monotonic()
     before_s = at.elapsed_s
     while at.step < total and (minutes is None or at.elapsed_s < 60 * minutes):
@@ -86,7 +86,7 @@ def train_autoencoder(
         share = at.step / total
         if minutes is not None:
             share = max(share, at.elapsed_s / (60 * minutes))
-        _set_rate(adam, config.learning_rate, share)
+        set_rate(adam, config.learning_rate, share)
         loss = _step(fusion, name, windows, drawn, adam, variance)
         at.step += 1
         at.loss = loss if np.isnan(at.loss) else 0.98 * at.loss + 0.02 * loss
@@ -125,14 +125,15 @@ def _drawn(size: int, batch: int, step: int, per_epoch: int, seed: int) -> Index
     return order[within * batch : (within + 1) * batch]
 
 
-def _set_rate(adam: torch.optim.Optimizer, rate: float, share: float) -> None:
+def set_rate(adam: torch.optim.Optimizer, rate: float, share: float) -> None:
+    """Set the learning rate for when ``share`` of the training is over; it falls at the end."""
     left = min(1.0, (1 - share) / COOLING)
     for group in adam.param_groups:
         group["lr"] = rate * max(COLDEST, left)
 
 
 @torch.no_grad()
-def _variance(fusion: Fusion, name: str, windows: Windows, index: Index) -> float:
+def input_variance(fusion: Fusion, name: str, windows: Windows, index: Index) -> float:
     """Return the mean square distance of inputs from their mean, of up to 128 windows."""
     some = index[:: max(1, len(index) // 128)]
     view = fusion.view(windows.take(some, [name]).to(fusion.device), name)

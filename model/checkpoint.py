@@ -62,11 +62,14 @@ class TrainingFacts(_Frozen):
 
 
 class Card(_Frozen):
-    """What a checkpoint says of itself. ``sha256`` is of the tensors' file, set by `save`."""
+    """What a checkpoint says of itself. ``sha256`` is of the tensors' file, set by `save`.
+
+    There is no ``calibration`` where the method detects nothing.
+    """
 
     format: int = FORMAT
     model: ModelConfig
-    calibration: Calibration
+    calibration: Calibration | None = None
     conditions: dict[str, Conditions] = {}
     spreads: dict[str, list[float]] = Field(default={}, description="std of each vector channel")
     training: TrainingFacts = TrainingFacts()

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Precision = Literal["auto", "fp32", "bf16"]
-Method = Literal["evidence", "mmssl"]
+Method = Literal["evidence", "mmssl", "mmae"]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 ModalityName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
@@ -100,7 +100,8 @@ class ModelConfig(_Frozen):
     """One model: its modalities, by name, and what is computed from them.
 
     ``method``: ``evidence`` finds faults by closed-form statistics of the inputs; ``mmssl`` is the
-    published system, whose detector is learnt on latents (paper 1, section 4).
+    published system, whose detector is learnt on latents (paper 1, section 4); ``mmae`` the
+    denoising autoencoder it is compared with, which detects nothing.
     """
 
     name: ModelName
@@ -164,7 +165,8 @@ class TrainingConfig(_Frozen):
 
     ``rounds`` is how often stage 2 asks for freshly corrupted pairs, ``corrector_epochs`` how often
     it passes over all of them, ``reconstructed`` how many frames it decodes a step, ``tau`` the
-    gradient norm at which it clips, None for never. ``calibration_share`` of the episodes
+    gradient norm at which it clips, None for never. MMAE has a single stage, of ``epochs`` or
+    ``minutes``, over which its ``rounds`` follow one another. ``calibration_share`` of the episodes
     is never trained on.
     """
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from model.baseline import running_medians
 from model.calibration import Evidences, Floats
+from model.evidence import View
 from model.fusion import Fusion
 from model.windows import Index, Pairs, Windows, chunks
 
@@ -84,6 +85,8 @@ def correction_errors(fusion: Fusion, pairs: Pairs, batch: int = 16) -> dict[str
     Against the clean input, over the pairs in which that modality is the faulty one, in [0, 1]
     squared for images and standardised units for vectors: ``uncorrected`` D(E(faulty)),
     ``corrected`` D(C), and ``floor`` D(E(clean)), the frozen decoder's own. NaN without pairs.
+    MMAE's decoders know nothing but what its corrector says, so that is its floor, too, and there
+    is nothing uncorrected.
     """
     return {
         name: _errors(fusion, pairs, name, np.flatnonzero(pairs.faulty_modality == at), batch)
@@ -94,28 +97,42 @@ def correction_errors(fusion: Fusion, pairs: Pairs, batch: int = 16) -> dict[str
 def _errors(fusion: Fusion, pairs: Pairs, name: str, index: Index, batch: int) -> dict[str, float]:
     sums = {"uncorrected": 0.0, "corrected": 0.0, "floor": 0.0}
     for part in chunks(len(index), batch):
-        clean = pairs.clean.take(index[part], [name]).to(fusion.device)
-        view = fusion.view(clean, name)
+        view, floor = _healthy(fusion, name, pairs.clean, index[part])
         said = fusion.infer(pairs.faulty.take(index[part]))
         latents = {
             "uncorrected": said.latents[name],
             "corrected": said.corrected[name],
-            "floor": fusion.encode(name, view),
+            "floor": floor,
         }
         target = fusion.target(name, view)
         for key, latent in latents.items():
             error = (fusion.decode(name, latent) - target).square().flatten(1).mean(1)
             sums[key] += float(error.sum())
+    if fusion.config.method == "mmae":
+        sums["uncorrected"] = float("nan")
     return {key: total / len(index) if len(index) else float("nan") for key, total in sums.items()}
+
+
+def _healthy(fusion: Fusion, name: str, clean: Windows, index: Index) -> tuple[View, Tensor]:
+    """Return one modality of clean windows, and the latents from which it is to be decoded."""
+    if fusion.config.method != "mmae":
+        view = fusion.view(clean.take(index, [name]).to(fusion.device), name)
+        return view, fusion.encode(name, view)
+    batch = clean.take(index).to(fusion.device)
+    views = fusion.views(batch)
+    return views[name], fusion.correct(fusion.encode_all(views, batch.present))[name]
 
 
 @torch.inference_mode()
 def reconstruction_error(fusion: Fusion, name: str, windows: Windows, index: Index) -> float:
-    """Return the mean square error of D(E(x)) on up to 256 of the clean windows at ``index``."""
+    """Return the mean square error of D(E(x)) on up to 256 of the clean windows at ``index``.
+
+    Of D(C(E(x))) where the method is MMAE, as in `correction_errors`.
+    """
     some = index[:: max(1, len(index) // 256)]
     errors = []
     for part in chunks(len(some), 16):
-        view = fusion.view(windows.take(some[part], [name]).to(fusion.device), name)
-        decoded = fusion.decode(name, fusion.encode(name, view))
+        view, latent = _healthy(fusion, name, windows, some[part])
+        decoded = fusion.decode(name, latent)
         errors.append((decoded - fusion.target(name, view)).square().flatten(1).mean(1))
     return float(torch.cat(errors).mean()) if errors else float("nan")

@@ -14,6 +14,7 @@ from model.config import ModelConfig, TrainingConfig
 from model.correcting import fit_latent_scale, train_corrector
 from model.fusion import Fusion
 from model.judging import reconstruction_error, session_dependent, weigh_windows
+from model.mmae import train_mmae
 from model.mmssl import train_mmssl
 from model.precision import choose, choose_device
 from model.stillness import find_conditions
@@ -50,7 +51,7 @@ def train(
     progress: Progress = silent,
     device: str = "auto",
 ) -> tuple[Fusion, Card]:
-    """Train ``model`` on clean ``windows``; ``corrupt(round)`` gives stage 2's pairs.
+    """Train ``model`` on clean ``windows``; ``corrupt(round)`` gives stage 2's, or MMAE's, pairs.
 
     Stage 1 keeps its state in ``directory`` and goes on from there after an interruption. The same
     seed gives the same weights unless minutes run out. Raises ValueError on unusable windows.
@@ -65,12 +66,16 @@ def train(
         fusion = Fusion(model).to(target)
         fusion.precision = choose(model.precision, target)
         fusion.fit_scales(windows, train_index)
-        trained = _train_autoencoders(fusion, windows, train_index, config, kept, progress)
-        fit_latent_scale(fusion, windows, train_index)
-        _fit_evidence(fusion, windows, train_index, progress)
-        stage2 = train_mmssl if model.method == "mmssl" else train_corrector
-        figures = stage2(fusion, corrupt, config, progress)
-        _calibrate(fusion, windows, calibration_index, config)
+        if model.method == "mmae":
+            whole = train_mmae(fusion, windows, train_index, corrupt, config, progress)
+            trained, figures = dict.fromkeys(model.names, whole), {}  # all share the minutes
+        else:
+            trained = _train_autoencoders(fusion, windows, train_index, config, kept, progress)
+            fit_latent_scale(fusion, windows, train_index)
+            _fit_evidence(fusion, windows, train_index, progress)
+            stage2 = train_mmssl if model.method == "mmssl" else train_corrector
+            figures = stage2(fusion, corrupt, config, progress)
+            _calibrate(fusion, windows, calibration_index, config)
     minutes = (time.monotonic() - started) / 60
     figures |= _figures(fusion, windows, calibration_index, trained)
     card = _card(fusion, config, windows, trained, minutes, figures)
@@ -173,7 +178,6 @@ def _card(
     minutes: float,
     figures: dict[str, float],
 ) -> Card:
-    assert fusion.calibration is not None
     facts = TrainingFacts(
         seed=config.seed,
         config=config,

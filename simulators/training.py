@@ -207,13 +207,18 @@ def _recall_at_far(
     clean_scores: Mapping[str, NDArray[np.float64]],
     names: Sequence[str],
 ) -> dict[str, Any]:
-    """Recall at the thresholds frozen on calibration, beside the false alarms measured here."""
-    thresholds = loaded.card.calibration.thresholds
+    """Recall at the thresholds frozen on calibration, beside the false alarms measured here.
+
+    A model without thresholds detects nothing, at any of them.
+    """
+    calibration = loaded.card.calibration
     report: dict[str, Any] = {}
     for label, rate in (("1e-2", "0.01"), ("1e-3", "0.001")):
         report[label] = {}
         for name in names:
-            threshold = thresholds[rate][loaded.fusion.precision]
+            threshold = np.inf
+            if calibration is not None:
+                threshold = calibration.thresholds[rate][loaded.fusion.precision]
             point = operating_point(scores, pairs.faulty_modality, name, threshold)
             measured = float((clean_scores[name] > threshold).mean())
             report[label][name] = {"recall": point["recall"], "measured_far": measured}

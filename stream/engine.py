@@ -172,6 +172,11 @@ def checkpoint_path(model: str) -> Path:
 def mismatches(station: StationSettings, card: Card) -> list[str]:
     """What keeps a checkpoint from serving a station; empty where it fits."""
     problems = []
+    if card.calibration is None:
+        problems.append(
+            f"model: {card.model.name} ({card.model.method}) corrects and detects nothing; "
+            "take one trained with method evidence or mmssl"
+        )
     known = card.model.modalities
     for name in sorted(set(known) | set(station.modalities)):
         if name not in known:

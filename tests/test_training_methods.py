@@ -34,7 +34,7 @@ def settings(method: str) -> TrainSettings:
     return TrainSettings.model_validate({**given, "method": method})
 
 
-@pytest.mark.parametrize("method", ["mmssl"])
+@pytest.mark.parametrize("method", ["mmssl", "mmae"])
 def test_a_method_is_trained_on_a_recording_and_judged_on_another(
     method: str, folder: Path, recorded: Path, tested: Path
 ) -> None:
