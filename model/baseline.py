@@ -17,13 +17,9 @@ LEAST = 10
 
 
 class Baseline:
-    """Medians of the last at most 60 windows of a session judged clean, once there are 10.
+    """Medians of the last at most 60 windows of a session judged clean, once there are 10."""
 
-    ``session`` numbers it: on a stream the epoch, in training the episode.
-    """
-
-    def __init__(self, session: int = 0) -> None:
-        self.session = session
+    def __init__(self) -> None:
         self._recent: dict[str, dict[str, deque[float]]] = {}
 
     def add(self, evidence: Mapping[str, Mapping[str, float]], clean: Iterable[str]) -> None:
@@ -44,19 +40,18 @@ class Baseline:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the memory as plain data."""
-        recent = {
+        return {
             modality: {name: list(values) for name, values in named.items()}
             for modality, named in self._recent.items()
         }
-        return {"session": self.session, "recent": recent}
 
     @classmethod
     def restore(cls, snapshot: Mapping[str, Any]) -> "Baseline":
         """Return the baseline that gave ``snapshot``."""
-        baseline = cls(snapshot["session"])
+        baseline = cls()
         baseline._recent = {
             modality: {name: deque(values, maxlen=WINDOWS) for name, values in named.items()}
-            for modality, named in snapshot["recent"].items()
+            for modality, named in snapshot.items()
         }
         return baseline
 

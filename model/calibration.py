@@ -21,6 +21,7 @@ Evidences: TypeAlias = Mapping[str, Mapping[str, Floats]]
 Numbers: TypeAlias = Mapping[str, ArrayLike]  # by evidence: of many windows (N,), of one a number
 Flags: TypeAlias = NDArray[np.bool_]
 NOTHING: Numbers = {}
+NO_NAMES: Mapping[str, tuple[str, ...]] = {}
 
 TAIL = 0.995
 LEAST_SCALE = 0.05
@@ -58,11 +59,14 @@ class ModalityCalibration(_Frozen):
     threshold is `CAUTION` times as far: on a real robot five of six new sessions lay beyond the
     plain one, at up to 2.6 times, for no other reason than another resting pose.
     ``shifted`` names the evidences from which they are; ``disabled`` those left out, and why.
+    ``crossed`` ones compare this modality with another, and count only while no other modality is
+    faulty by its own evidence: then it is that one which does not fit.
     """
 
     absolute: Fused
     relative: Fused | None = None
     shifted: tuple[str, ...] = ()
+    crossed: tuple[str, ...] = ()
     disabled: dict[str, str] = {}
 
 
@@ -89,12 +93,40 @@ class Calibration(_Frozen):
         Of N windows everything is (N,), of one it may be plain numbers. ``medians[modality][name]``
         are the session's, NaN or left out where there are none yet.
         """
+        own, whole = (
+            {
+                name: _modality_score(
+                    self.modalities[name],
+                    _without(values, left_out(self.modalities[name])),
+                    present[name],
+                    (medians or {}).get(name, NOTHING),
+                )
+                for name, values in evidence.items()
+            }
+            for left_out in (_crossed, _nothing)
+        )
+        faulty = {name: np.asarray(score > 1) for name, score in own.items()}
         return {
-            name: _modality_score(
-                self.modalities[name], values, present[name], (medians or {}).get(name, NOTHING)
-            )
-            for name, values in evidence.items()
+            name: np.where(_any_other(faulty, name), own[name], score)
+            for name, score in whole.items()
         }
+
+
+def _crossed(calibration: ModalityCalibration) -> tuple[str, ...]:
+    return calibration.crossed
+
+
+def _nothing(calibration: ModalityCalibration) -> tuple[str, ...]:
+    return ()
+
+
+def _without(values: Numbers, names: tuple[str, ...]) -> Numbers:
+    return {name: one for name, one in values.items() if name not in names} if names else values
+
+
+def _any_other(flags: Mapping[str, Flags], name: str) -> Flags:
+    others = [one for other, one in flags.items() if other != name]
+    return np.any(np.stack(others), axis=0) if others else np.zeros(np.shape(flags[name]), np.bool_)
 
 
 def _modality_score(
@@ -105,7 +137,7 @@ def _modality_score(
 ) -> Floats:
     score = _fused(calibration.absolute, values)
     names = calibration.shifted
-    if calibration.relative is not None and all(name in medians for name in names):
+    if calibration.relative is not None and all(n in medians for n in names if n in values):
         shifted = {
             name: np.subtract(one, medians[name]) if name in names else one
             for name, one in values.items()
@@ -129,11 +161,13 @@ def calibrate(
     episode: NDArray[np.int64],
     rates: tuple[float, ...],
     session_dependent: Mapping[str, frozenset[str]],
+    crossed: Mapping[str, tuple[str, ...]] = NO_NAMES,
 ) -> Calibration:
     """Return the calibration on clean windows that nothing was fitted on.
 
     ``evidence[modality][name]`` (N,); ``session_dependent[modality]`` names the evidences from
-    which session medians will be subtracted, none where no session baseline is kept.
+    which session medians will be subtracted, none where no session baseline is kept, and
+    ``crossed[modality]`` those that compare it with another.
     Raises ValueError where a modality is never present.
     """
     modalities: dict[str, ModalityCalibration] = {}
@@ -153,7 +187,11 @@ def calibrate(
                 fused = np.where(known, shifted_fused, fused)
         shifted_names = tuple(sorted(session_dependent.get(name, ())))
         modalities[name] = ModalityCalibration(
-            absolute=absolute, relative=relative, shifted=shifted_names, disabled=disabled
+            absolute=absolute,
+            relative=relative,
+            shifted=shifted_names,
+            crossed=tuple(crossed.get(name, ())),
+            disabled=disabled,
         )
         joint = np.maximum(joint, np.where(usable, fused, -np.inf))
     limits = [_upper(joint[np.isfinite(joint)], 1 - rate) for rate in rates]

@@ -23,7 +23,7 @@ from model.fusion import Fusion
 from model.precision import choose, choose_device
 
 FORMAT = 1
-HALVED = ".basis"  # tensors whose values are those of half precision, and stored so
+HALVED = (".basis", ".expectation.", ".restorers.")  # values of half precision, and stored so
 
 
 class CheckpointError(ValueError):
@@ -64,7 +64,8 @@ class TrainingFacts(_Frozen):
 class Card(_Frozen):
     """What a checkpoint says of itself. ``sha256`` is of the tensors' file, set by `save`.
 
-    There is no ``calibration`` where the method detects nothing.
+    There is no ``calibration`` where the method detects nothing; ``calibrated_on`` names a plant's
+    own recordings where it is not the training's.
     """
 
     format: int = FORMAT
@@ -73,6 +74,7 @@ class Card(_Frozen):
     conditions: dict[str, Conditions] = {}
     spreads: dict[str, list[float]] = Field(default={}, description="std of each vector channel")
     training: TrainingFacts = TrainingFacts()
+    calibrated_on: tuple[str, ...] = ()
     sha256: str = ""
 
 
@@ -142,9 +144,14 @@ def write_atomically(path: Path, data: bytes) -> None:
     beside.replace(path)
 
 
+def is_halved(key: str) -> bool:
+    """Return whether the tensor called ``key`` is kept in half precision."""
+    return any(part in key for part in HALVED)
+
+
 def _stored(key: str, tensor: Tensor) -> Tensor:
     kept = tensor.detach().cpu().contiguous()
-    return kept.half() if key.endswith(HALVED) else kept
+    return kept.half() if is_halved(key) else kept
 
 
 def _read(path: Path) -> bytes:

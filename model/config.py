@@ -160,6 +160,26 @@ class MmsslConfig(_Frozen):
     alpha: float = Field(default=3.0, ge=1)
 
 
+class TeachingConfig(_Frozen):
+    """How the networks of method `evidence` teach themselves on procedural disturbances.
+
+    For the networks that see frames and vectors, what ends first, ``…_steps`` or ``…_minutes``,
+    ends it. The expectation (vectors to frames), the foretelling (units from units) and the
+    restorers take a fixed number of steps.
+    """
+
+    frame_steps: int = Field(default=40_000, ge=0)
+    frame_minutes: float | None = Field(default=20.0, gt=0)
+    frame_batch: int = Field(default=24, ge=2)
+    vector_steps: int = Field(default=8_000, ge=0)
+    vector_minutes: float | None = Field(default=6.0, gt=0)
+    vector_batch: int = Field(default=96, ge=2)
+    expectation_steps: int = Field(default=3_000, ge=1)
+    foretelling_steps: int = Field(default=3_000, ge=1)
+    restoring_steps: int = Field(default=5_000, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+
+
 class TrainingConfig(_Frozen):
     """How long and how to train. What ends first, ``epochs`` or ``minutes``, ends stage 1.
 
@@ -183,6 +203,7 @@ class TrainingConfig(_Frozen):
     reconstructed: int = Field(default=8, ge=0)
     tau: float | None = Field(default=1.0, gt=0)
     mmssl: MmsslConfig = MmsslConfig()
+    teaching: TeachingConfig = TeachingConfig()
     calibration_share: float = Field(default=0.3, gt=0, lt=1)
     false_alarm_rates: tuple[float, ...] = (1e-2, 1e-3)
     save_every_s: float = Field(default=60.0, ge=0)

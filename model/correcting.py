@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.autoencoding import Progress
 from model.config import TrainingConfig
 from model.corrector import constrain, release
+from model.descent import Progress
 from model.evidence import pixels_of
 from model.fusion import Fusion
 from model.lipschitz import largest_slope, product_bound
@@ -120,31 +120,6 @@ def encode_rounds(
     return joined(rounds)
 
 
-def train_corrector(
-    fusion: Fusion, corrupt: Corrupt, config: TrainingConfig, progress: Progress
-) -> dict[str, float]:
-    """Train the corrector on ``config.rounds`` rounds of pairs; return what it reached.
-
-    The figures are the running losses at the end, and those of `slope_figures`.
-    """
-    fusion.requires_grad_(False)
-    pairs = encode_rounds(fusion, corrupt, config, progress)
-    variances = variances_of(fusion, pairs)
-    weights = list(fusion.corrector.requires_grad_(True).train().parameters())
-
-    def terms_of(drawn: Tensor, shown: Tensor) -> dict[str, Tensor]:
-        sim = similarity(fusion, pairs.clean[drawn], pairs.faulty[drawn])
-        return {"sim": sim, "rec": reconstruction(fusion, pairs, drawn, shown, variances)}
-
-    with spectral_norm_of(fusion):
-        losses = descend(
-            pairs, config, progress, weights, terms_of, {}, lambda: clip(weights, config.tau)
-        )
-    fusion.corrector.eval()
-    fusion.requires_grad_(True)
-    return {f"corrector_{key}": loss for key, loss in losses.items()} | slope_figures(fusion, pairs)
-
-
 @contextmanager
 def spectral_norm_of(fusion: Fusion) -> Iterator[None]:
     """Hold the corrector's layers at a spectral norm of 1 where the model asks for it."""
@@ -160,7 +135,7 @@ def clip(weights: Sequence[nn.Parameter], tau: float | None) -> None:
         nn.utils.clip_grad_norm_(weights, tau)
 
 
-def descend(
+def descend_on_pairs(
     pairs: Encoded,
     config: TrainingConfig,
     progress: Progress,

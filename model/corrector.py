@@ -12,14 +12,15 @@ class Corrector(nn.Module):
     """``depth`` dense layers of the latents' joint width with ReLU between them.
 
     Latents come and go in their own scale, but the layers see them standardised: coordinates of
-    an encoder differ a hundredfold in spread, and the loss should weigh them alike.
+    an encoder differ a hundredfold in spread, and the loss should weigh them alike. Without layers
+    it changes nothing, and only knows the scale.
     """
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__()
         self.scale = Standardiser((width,))
         dense = [nn.Linear(width, width) for _ in range(depth)]
-        layers: list[nn.Module] = [dense[0]]
+        layers: list[nn.Module] = [*dense[:1]]
         for _, layer in pairwise(dense):
             layers += [nn.ReLU(), layer]
         self.layers = nn.Sequential(*layers)

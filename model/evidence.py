@@ -8,13 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.frame_net import Clues
+from model.scene import SMALL_PX, averaged
 from model.windows import Batch
-
-SMALL_PX = 64  # side to which frames are averaged for the principal components
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -23,7 +21,8 @@ class View:
 
     ``samples`` float (B, T, C), standardised, of a vector modality, else empty. Of an image
     modality ``frame`` and ``previous`` uint8 (B, H, W, 3), ``has_previous`` bool (B,), ``pixels``
-    float (B, 3, H, W) in [0, 1], and ``small``, the same averaged to (B, 3, 64, 64).
+    float (B, 3, H, W) in [0, 1], and ``small``, the same averaged to (B, 3, 64, 64). ``clues`` say
+    more of an image where the evidence asks for it.
     """
 
     samples: Tensor
@@ -32,6 +31,23 @@ class View:
     has_previous: Tensor
     pixels: Tensor
     small: Tensor
+    clues: Clues | None = None
+
+    def at(self, index: Tensor) -> "View":
+        """Return the windows at ``index``."""
+
+        def chosen(tensor: Tensor) -> Tensor:
+            return tensor[index] if tensor.numel() else tensor
+
+        return View(
+            samples=chosen(self.samples),
+            frame=chosen(self.frame),
+            previous=chosen(self.previous),
+            has_previous=chosen(self.has_previous),
+            pixels=chosen(self.pixels),
+            small=chosen(self.small),
+            clues=None if self.clues is None else self.clues.at(index),
+        )
 
 
 def image_view(batch: Batch, name: str) -> View:
@@ -61,23 +77,16 @@ def vector_view(samples_BTC: Tensor) -> View:
     )
 
 
-def averaged(x_BCHW: Tensor, side_px: int) -> Tensor:
-    """Return ``x`` averaged over equal areas to (B, C, side, side)."""
-    height, width = x_BCHW.shape[2:]
-    if height % side_px == 0 and width % side_px == 0:
-        kernel = (height // side_px, width // side_px)
-        return x_BCHW if kernel == (1, 1) else F.avg_pool2d(x_BCHW, kernel)
-    return F.adaptive_avg_pool2d(x_BCHW, side_px)
-
-
 class Evidence(nn.Module):
     """One kind of evidence, a number for each of its ``names``.
 
     ``session_dependent``: the light, the mount or the resting pose of a session move its level.
+    ``crossed`` are those names that compare this modality with another, either of which may lie.
     """
 
     names: ClassVar[tuple[str, ...]]
     session_dependent: ClassVar[bool] = False
+    crossed: ClassVar[tuple[str, ...]] = ()
 
     def fit(self, views: "Views") -> None:
         """Learn what clean windows look like."""
@@ -103,10 +112,3 @@ class Views:
 
     def __len__(self) -> int:
         return len(self.episode)
-
-    def folds(self) -> Tensor:
-        """Return 0 or 1 (N,): two halves that share no episode where there are two or more."""
-        numbers = torch.unique(self.episode)
-        if len(numbers) > 1:
-            return torch.searchsorted(numbers, self.episode) % 2
-        return (torch.arange(len(self)) >= len(self) // 2).long()

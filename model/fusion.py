@@ -1,8 +1,8 @@
 """The whole model at run time: latents, evidence and corrected latents of a batch, and scores."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -15,25 +15,33 @@ from model.corrector import Corrector
 from model.decoders import ImageDecoder, build_decoder
 from model.detector import LOGIT, Detector
 from model.encoders import Standardiser, build_encoder
-from model.evidence import Evidence, View, Views, image_view, vector_view
-from model.image_evidence import image_evidences
-from model.vector_evidence import vector_evidences
+from model.evidence import Evidence, View, image_view, vector_view
+from model.inspector import Inspector, key_of
+from model.past import Past, Recollection, Trace, gathered
 from model.windows import Batch, Index, Windows, chunks
 
 ENOUGH_FRAMES = 6000  # spread over all; neighbours in time are much alike
+
+Recall: TypeAlias = Callable[[Sequence[Trace]], Mapping[str, Past]]
+"""What B windows may leave behind -> what is remembered at each of them, by modality."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Inference:
     """What the model says of B windows, modality by modality; everything float32.
 
-    ``latents`` and ``corrected`` (B, latent), the mean latent for absent modalities;
-    ``evidence[modality][name]`` (B,), from which `Fusion.score` makes scores.
+    ``latents`` (B, latent), the mean latent for absent modalities; ``evidence[modality][name]``
+    (B,), from which `Fusion.score` makes scores; ``traces`` what each window may leave behind in
+    its session's memory. ``views``, ``present`` and ``past`` are what it was said of, from which
+    `Fusion.correct` goes on.
     """
 
     latents: dict[str, Tensor]
     evidence: dict[str, dict[str, Tensor]]
-    corrected: dict[str, Tensor]
+    traces: list[Trace]
+    views: Mapping[str, View]
+    present: Mapping[str, Tensor]
+    past: Mapping[str, Past]
 
 
 class Fusion(nn.Module):
@@ -47,18 +55,16 @@ class Fusion(nn.Module):
         self.scales = nn.ModuleDict()
         self.encoders = nn.ModuleDict()
         self.decoders = nn.ModuleDict()
-        self.evidences = nn.ModuleDict()
         for name in config.names:
             modality = config.modalities[name]
             image = modality.kind == "image"
-            self.scales[_key(name)] = Standardiser((3, 1, 1) if image else (modality.channels,))
-            self.encoders[_key(name)] = build_encoder(modality, config.latent)
-            self.decoders[_key(name)] = build_decoder(modality, config.latent)
-            kinds = image_evidences(modality) if image else vector_evidences(modality)
-            kinds = kinds if config.method == "evidence" else []
-            self.evidences[_key(name)] = nn.ModuleDict({_key(k.names[0]): k for k in kinds})
+            self.scales[key_of(name)] = Standardiser((3, 1, 1) if image else (modality.channels,))
+            self.encoders[key_of(name)] = build_encoder(modality, config.latent)
+            self.decoders[key_of(name)] = build_decoder(modality, config.latent)
         width = config.latent * len(config.names)
-        self.corrector = Corrector(width, config.corrector.depth)
+        evident = config.method == "evidence"
+        self.inspector = Inspector(config) if evident else None
+        self.corrector = Corrector(width, 0 if evident else config.corrector.depth)
         self.detector: Detector | None = None
         if config.method == "mmssl":
             self.detector = Detector(width, config.detector, len(config.names))
@@ -74,24 +80,111 @@ class Fusion(nn.Module):
 
     def evidence_modules(self, name: str) -> list[Evidence]:
         """Return the evidences of modality ``name``."""
-        group = cast(nn.ModuleDict, self.evidences[_key(name)])
-        return [cast(Evidence, module) for module in group.values()]
+        return [] if self.inspector is None else self.inspector.modules_of(name)
+
+    def past_shapes(self, name: str) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of what a session remembers of modality ``name``."""
+        return {} if self.inspector is None else self.inspector.past_shapes(name)
+
+    def past(self, remembered: Sequence[Mapping[str, Recollection]]) -> dict[str, Past]:
+        """Return what is remembered at each of B windows, by modality, as the model takes it."""
+        return {
+            name: gathered([one.get(name) for one in remembered], self.past_shapes(name))
+            for name in self.config.names
+        }
+
+    def no_past(self, size: int) -> dict[str, Past]:
+        """Return the past of ``size`` windows of sessions that have just begun."""
+        return self.past([{}] * size)
 
     @torch.inference_mode()
-    def infer(self, batch: Batch) -> Inference:
-        """Return latents, evidence and corrected latents of ``batch``."""
+    def infer(self, batch: Batch, recall: Recall | None = None) -> Inference:
+        """Return latents and evidence of ``batch``, each window judged by its session's past."""
         batch = batch.to(self.device)
         views = self.views(batch)
         latents = self.encode_all(views, batch.present)
-        evidence = self.weigh(views) if self.detector is None else self.detect(latents)
-        return Inference(latents=latents, evidence=evidence, corrected=self.correct(latents))
+        traces: list[Trace] = [Trace()] * len(batch)
+        past: Mapping[str, Past] = {}
+        if self.inspector is None:
+            evidence = self.detect(latents)
+        else:
+            views, traces, past = self._inspected(self.inspector, views, batch, recall)
+            evidence = self.inspector.weigh(views)
+        return Inference(
+            latents=latents,
+            evidence=evidence,
+            traces=traces,
+            views=views,
+            present=batch.present,
+            past=past,
+        )
 
-    def weigh_batch(self, batch: Batch) -> dict[str, dict[str, Tensor]]:
-        """Return the evidence of ``batch`` alone; encodes only where a detector needs latents."""
+    @torch.inference_mode()
+    def weigh(self, batch: Batch, recall: Recall | None = None) -> dict[str, dict[str, Tensor]]:
+        """Return the evidence alone; encodes only where a detector needs latents."""
+        batch = batch.to(self.device)
         views = self.views(batch)
-        if self.detector is None:
-            return self.weigh(views)
-        return self.detect(self.encode_all(views, batch.present))
+        if self.inspector is None:
+            return self.detect(self.encode_all(views, batch.present))
+        views, _, _ = self._inspected(self.inspector, views, batch, recall)
+        return self.inspector.weigh(views)
+
+    @torch.inference_mode()
+    def trace(self, batch: Batch) -> list[Trace]:
+        """Return what each window of ``batch`` may leave behind, and nothing else."""
+        if self.inspector is None:
+            return [Trace()] * len(batch)
+        batch = batch.to(self.device)
+        views = self.views(batch)
+        return self.inspector.traces(views, self.inspector.glances(views, batch.present))
+
+    def _inspected(
+        self, inspector: Inspector, views: dict[str, View], batch: Batch, recall: Recall | None
+    ) -> tuple[dict[str, View], list[Trace], Mapping[str, Past]]:
+        seen = inspector.glances(views, batch.present)
+        traces = inspector.traces(views, seen)
+        past = self.no_past(len(batch)) if recall is None else recall(traces)
+        return inspector.clued(views, seen, past), traces, past
+
+    @torch.inference_mode()
+    def correct(
+        self, said: Inference, index: Index, past: Mapping[str, Past] | None = None
+    ) -> dict[str, Tensor]:
+        """Return corrected latents (K, latent) of the windows at ``index`` (K,) of a batch.
+
+        Each modality is corrected as if all others said the truth. ``past`` is of those K windows,
+        where more is remembered by now than they were judged by.
+        """
+        at = torch.from_numpy(index).to(self.device)
+        if self.inspector is None:
+            return self.corrected({name: latent[at] for name, latent in said.latents.items()})
+        return {
+            name: self._encoded(name, self._restored(self.inspector, said, at, name, past))
+            for name in self.config.names
+        }
+
+    @torch.inference_mode()
+    def restore(self, said: Inference, index: Index, name: str) -> Tensor | None:
+        """Return the input that modality ``name`` should have had, None where nothing restores it.
+
+        Of the windows at ``index`` (K,): (K, 3, H, W) in [0, 1], or (K, T, C) standardised.
+        """
+        if self.inspector is None:
+            return None
+        return self._restored(self.inspector, said, torch.from_numpy(index).to(self.device), name)
+
+    @staticmethod
+    def _restored(
+        inspector: Inspector,
+        said: Inference,
+        at: Tensor,
+        name: str,
+        past: Mapping[str, Past] | None = None,
+    ) -> Tensor:
+        views = {one: view.at(at) for one, view in said.views.items()}
+        present = {one: flags[at] for one, flags in said.present.items()}
+        known = said.past[name].at(at) if past is None else past[name]
+        return inspector.restored(name, views, present, known)
 
     def score(
         self,
@@ -118,17 +211,10 @@ class Fusion(nn.Module):
             return image_view(batch, name)
         return vector_view(self.scale(name)(batch.vectors[name]))
 
-    def weigh(self, views: Mapping[str, View]) -> dict[str, dict[str, Tensor]]:
-        """Return ``evidence[modality][name]`` (B,), in single precision always."""
-        evidence: dict[str, dict[str, Tensor]] = {name: {} for name in views}
-        for name, view in views.items():
-            for module in self.evidence_modules(name):
-                evidence[name] |= module(view)
-        return evidence
-
     def detect(self, latents: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """Return the detector's logits as evidence, as exact as the latents are."""
-        assert self.detector is not None
+        """Return the detector's logits as evidence, as exact as the latents are; else nothing."""
+        if self.detector is None:
+            return {name: {} for name in self.config.names}
         logits = self.detector(self.corrector.scale(self.joint(latents)))
         return {name: {LOGIT: logits[:, at]} for at, name in enumerate(self.config.names)}
 
@@ -141,23 +227,27 @@ class Fusion(nn.Module):
 
     def encode(self, name: str, view: View) -> Tensor:
         """Return the latent (B, latent) of one modality."""
-        x = self.scale(name)(view.pixels) if self.is_image(name) else view.samples
+        return self._encoded(name, self.target(name, view))
+
+    def _encoded(self, name: str, x: Tensor) -> Tensor:
+        """Return the latent of pixels (B, 3, H, W) in [0, 1] or of standardised samples."""
+        x = self.scale(name)(x) if self.is_image(name) else x
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            latent: Tensor = self.encoders[_key(name)](x)
+            latent: Tensor = self.encoders[key_of(name)](x)
         return latent.float()
 
     def decode(self, name: str, latent: Tensor) -> Tensor:
         """Return (B, 3, H, W) in [0, 1], or (B, T, C) standardised, of latents (B, latent)."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            decoded: Tensor = self.decoders[_key(name)](latent)
+            decoded: Tensor = self.decoders[key_of(name)](latent)
         return decoded.float()
 
     def target(self, name: str, view: View) -> Tensor:
         """Return what decoding should give back."""
         return view.pixels if self.is_image(name) else view.samples
 
-    def correct(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the corrected latents, each (B, latent)."""
+    def corrected(self, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what the corrector makes of latents, each (B, latent)."""
         return self.split(self.corrector(self.joint(latents)))
 
     def joint(self, latents: Mapping[str, Tensor]) -> Tensor:
@@ -181,15 +271,15 @@ class Fusion(nn.Module):
 
     def scale(self, name: str) -> Standardiser:
         """Return the standardisation of the inputs of modality ``name``."""
-        return cast(Standardiser, self.scales[_key(name)])
+        return cast(Standardiser, self.scales[key_of(name)])
 
     def encoder(self, name: str) -> nn.Module:
         """Return the encoder of modality ``name``."""
-        return self.encoders[_key(name)]
+        return self.encoders[key_of(name)]
 
     def decoder(self, name: str) -> nn.Module:
         """Return the decoder of modality ``name``."""
-        return self.decoders[_key(name)]
+        return self.decoders[key_of(name)]
 
     def fit_scales(self, windows: Windows, index: Index) -> None:
         """Learn mean and spread of the inputs from the windows at ``index``."""
@@ -205,34 +295,6 @@ class Fusion(nn.Module):
             variance = square.mean((1, 2)) - colour**2
             self.scale(name).fit(colour, variance.clamp_min(1e-6).sqrt())
             cast(ImageDecoder, self.decoder(name)).mean_image.copy_(mean)
-
-    @torch.no_grad()
-    def fit_evidences(self, windows: Windows, index: Index) -> Iterator[str]:
-        """Fit every evidence on the clean windows at ``index``; yields what is being fitted."""
-        for name in self.config.names:
-            at = index[windows.present[name][index]]
-            if self.is_image(name):
-                at = at[:: max(1, len(at) // ENOUGH_FRAMES)]
-            views = Views(_Chunked(self, windows, at, name), torch.from_numpy(windows.episode[at]))
-            for module in self.evidence_modules(name):
-                yield f"{name}.{module.names[0]}"
-                module.fit(views)
-
-
-class _Chunked:
-    """Views of one modality, prepared anew each time they are passed over."""
-
-    def __init__(self, fusion: Fusion, windows: Windows, index: Index, name: str) -> None:
-        self._fusion, self._windows, self._index, self._name = fusion, windows, index, name
-
-    def __iter__(self) -> Iterator[View]:
-        for part in chunks(len(self._index), 64):
-            batch = self._windows.take(self._index[part], [self._name])
-            yield self._fusion.view(batch.to(self._fusion.device), self._name)
-
-
-def _key(name: str) -> str:
-    return f"_{name}"  # nn.ModuleDict refuses names of its own methods, such as "type"
 
 
 def _pixel_moments(images: np.ndarray, index: Index) -> tuple[Tensor, Tensor]:

@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.config import ModalityConfig
-from model.evidence import SMALL_PX, Evidence, View, Views, averaged
+from model.evidence import Evidence, View, Views
+from model.frame_net import Clues, FrameNet
 from model.mahalanobis import Mahalanobis
+from model.scene import SMALL_PX, averaged
 
-COMPONENTS = 160
-FRAMES = 3000  # as many as the components are fitted on, spread over all
 CELLS = 8
 SHRINKAGE = 0.05
 GREY_LEVEL = 1 / 255
@@ -20,71 +20,74 @@ TONE_QUANTILES = (0.1, 0.5, 0.9)
 
 
 class ComponentResidual(Evidence):
-    """What the principal components of the 64x64 frame leave over, in 8x8 cells.
+    """What the scene's components leave over of the 64x64 frame, in 8x8 cells.
 
     ``components``: logarithms of the mean and of the largest absolute residual of a cell, in each
     pixel's own spread, so that a still background is watched more closely than what moves.
-    ``shading``: its mean by colour, with its sign, in grey levels. The usual statistics are learnt
-    on episodes that the components in use did not see, else they would be too small.
+    ``shading``: its mean by colour, with its sign, in grey levels. The views to fit on must come
+    from scenes that did not see them, else the usual residual would be too small.
     """
 
     names: ClassVar[tuple[str, ...]] = ("components", "shading")
     session_dependent: ClassVar[bool] = True
-    mean: Tensor
-    basis: Tensor
     spread: Tensor
 
     def __init__(self, config: ModalityConfig) -> None:
         super().__init__()
-        values = 3 * SMALL_PX**2
-        self.register_buffer("mean", torch.zeros(values))
-        self.register_buffer("spread", torch.ones(values))
-        # rows beyond the components that could be fitted stay zero
-        self.register_buffer("basis", torch.zeros(COMPONENTS, values))
+        self.register_buffer("spread", torch.ones(3, SMALL_PX, SMALL_PX))
         self.size = Mahalanobis(2 * CELLS**2)
         self.shade = Mahalanobis(3 * CELLS**2)
 
     def fit(self, views: Views) -> None:
-        """Fit on each half for the statistics of the other, then the components on all."""
-        frames = torch.cat([view.small for view in views]).flatten(1)
-        folds = views.folds().to(frames.device)
-        residual = torch.empty_like(frames)
-        for fold in (0, 1):
-            self._fit_components(frames[folds != fold])
-            residual[folds == fold] = self._residual(frames[folds == fold])
+        """Learn each pixel's spread, then the usual residual in the cells."""
+        residual = torch.cat([_residual(view) for view in views])
         self.spread.copy_(residual.std(0, correction=0).clamp_min(0.25 * GREY_LEVEL))
         parts = torch.split(residual, 256)
         self.size.fit(torch.cat([self._sizes(part) for part in parts]), SHRINKAGE)
         self.shade.fit(torch.cat([self._shades(part) for part in parts]), SHRINKAGE)
-        self._fit_components(frames)
 
     def forward(self, view: View) -> dict[str, Tensor]:
         """Return the evidence (B,), by name."""
-        residual = self._residual(view.small.flatten(1))
+        residual = _residual(view)
         return {
             "components": self.size(self._sizes(residual))[:, 0],
             "shading": self.shade(self._shades(residual))[:, 0],
         }
 
-    def _fit_components(self, frames_ND: Tensor) -> None:
-        x = frames_ND[:: max(1, len(frames_ND) // FRAMES)]
-        self.mean.copy_(x.mean(0))
-        found = principal_components(x - self.mean, min(COMPONENTS, len(x) // 2))
-        # half precision is enough, and halves what is stored
-        self.basis.zero_()[: len(found)] = found.half().float()
-
-    def _residual(self, frames_BD: Tensor) -> Tensor:
-        centred = frames_BD - self.mean
-        return centred - (centred @ self.basis.T) @ self.basis
-
-    def _sizes(self, residual_BD: Tensor) -> Tensor:
-        cells = _cells((residual_BD / self.spread).abs().view(-1, 3, SMALL_PX, SMALL_PX))
+    def _sizes(self, residual: Tensor) -> Tensor:
+        cells = _cells((residual / self.spread).abs())
         return (torch.cat([cells.mean(2), cells.amax(2)], dim=1) + 0.05).log()[:, None]
 
     @staticmethod
-    def _shades(residual_BD: Tensor) -> Tensor:
-        means = averaged(residual_BD.view(-1, 3, SMALL_PX, SMALL_PX), CELLS)
-        return means.flatten(1)[:, None] / GREY_LEVEL
+    def _shades(residual: Tensor) -> Tensor:
+        return averaged(residual, CELLS).flatten(1)[:, None] / GREY_LEVEL
+
+
+class Learnt(Evidence):
+    """What a network says that taught itself on procedural disturbances, as logits.
+
+    ``learnt`` sees the frame, its session and the frame before; ``foretold`` also sees what the
+    vectors foretell, and is the same where they foretell nothing.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("learnt", "foretold")
+    crossed: ClassVar[tuple[str, ...]] = ("foretold",)
+    session_dependent: ClassVar[bool] = True
+
+    def __init__(self, config: ModalityConfig) -> None:
+        super().__init__()
+        self.network = FrameNet()
+
+    def fit(self, views: Views) -> None:
+        """Learn nothing here: the network is taught step by step."""
+
+    def forward(self, view: View) -> dict[str, Tensor]:
+        """Return the evidence (B,), by name."""
+        clues = _clues(view)
+        patches = self.network.patches_of(clues.pixels)
+        alone, _ = self.network.judged(patches, clues.planes(alone=True))
+        together, _ = self.network.judged(patches, clues.planes())
+        return {"learnt": alone, "foretold": together}
 
 
 class Statistics(Evidence):
@@ -170,25 +173,6 @@ class Repetition(Evidence):
         return {REPETITION: (same & view.has_previous).float()}
 
 
-def principal_components(centred_ND: Tensor, components: int) -> Tensor:
-    """Return up to ``components`` orthonormal rows (k, D) by randomised subspace iteration.
-
-    Halko, Martinsson, Tropp 2011, algorithm 4.4, with a fixed seed.
-    """
-    size = min(components, *centred_ND.shape)
-    if size < 1:
-        return centred_ND[:0]
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.randn(len(centred_ND), min(size + 16, len(centred_ND)), generator=generator)
-    span = centred_ND.T @ drawn.to(centred_ND)
-    for _ in range(3):
-        span = centred_ND.T @ (centred_ND @ torch.linalg.qr(span).Q)
-    orthonormal = torch.linalg.qr(span).Q
-    rotation = torch.linalg.svd(centred_ND @ orthonormal, full_matrices=False).Vh
-    components_KD: Tensor = rotation @ orthonormal.T
-    return components_KD[:size]
-
-
 def high_pass(grey_B1HW: Tensor) -> Tensor:
     """Return each pixel minus the mean of its eight neighbours; the border is repeated."""
     x = F.pad(grey_B1HW, (1, 1, 1, 1), mode="replicate")
@@ -199,7 +183,23 @@ def high_pass(grey_B1HW: Tensor) -> Tensor:
 
 def image_evidences(config: ModalityConfig) -> list[Evidence]:
     """Return the unfitted evidences of an image modality."""
-    return [ComponentResidual(config), Texture(config), Tone(config), Repetition()]
+    return [
+        ComponentResidual(config),
+        Texture(config),
+        Tone(config),
+        Repetition(),
+        Learnt(config),
+    ]
+
+
+def _clues(view: View) -> Clues:
+    if view.clues is None:
+        raise ValueError("this evidence needs clues, and the view was prepared without")
+    return view.clues
+
+
+def _residual(view: View) -> Tensor:
+    return _clues(view).residual
 
 
 def _cells(x_BCHW: Tensor) -> Tensor:

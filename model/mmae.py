@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.autoencoding import Progress, Trained, input_variance, set_rate
+from model.autoencoding import Trained, input_variance
 from model.config import TrainingConfig
+from model.descent import Progress, set_rate
 from model.fusion import Fusion
 from model.windows import Batch, Corrupt, Index, Pairs, Windows
 
@@ -61,7 +62,7 @@ def denoising_error(
     fusion: Fusion, given: Batch, wanted: Batch, variances: Mapping[str, float]
 ) -> Tensor:
     """Return the sum over modalities of the squared error, in shares of the input's variance."""
-    corrected = fusion.correct(fusion.encode_all(fusion.views(given), given.present))
+    corrected = fusion.corrected(fusion.encode_all(fusion.views(given), given.present))
     errors = []
     for name, latent in corrected.items():
         target = fusion.target(name, fusion.view(wanted, name))

@@ -11,12 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.autoencoding import Progress
 from model.config import MmsslConfig, TrainingConfig
 from model.correcting import (
     Encoded,
     clip,
-    descend,
+    descend_on_pairs,
     encode_rounds,
     reconstruction,
     similarity,
@@ -24,6 +23,7 @@ from model.correcting import (
     spectral_norm_of,
     variances_of,
 )
+from model.descent import Progress
 from model.detector import Detector
 from model.fusion import Fusion
 from model.lipschitz import layer_products
@@ -54,7 +54,7 @@ def train_mmssl(
 
     weights = [*corrector, *detector]
     with spectral_norm_of(fusion):
-        reached = descend(
+        reached = descend_on_pairs(
             pairs, config, progress, weights, terms_of, factors(config.mmssl), modulate
         )
     fusion.corrector.eval()

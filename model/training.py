@@ -1,23 +1,25 @@
 """From clean windows to a calibrated model: stage 1, evidence, stage 2, calibration."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from model.autoencoding import Progress, Trained, train_autoencoder
-from model.calibration import calibrate
-from model.checkpoint import Card, TrainingFacts
+from model.autoencoding import Trained, train_autoencoder
+from model.checkpoint import Card, Loaded, TrainingFacts
 from model.config import ModelConfig, TrainingConfig
-from model.correcting import fit_latent_scale, train_corrector
+from model.correcting import fit_latent_scale
+from model.correction_errors import reconstruction_error
+from model.descent import Progress
 from model.fusion import Fusion
-from model.judging import reconstruction_error, session_dependent, weigh_windows
 from model.mmae import train_mmae
 from model.mmssl import train_mmssl
 from model.precision import choose, choose_device
+from model.recalibration import calibrated
 from model.stillness import find_conditions
+from model.teaching_all import teach
 from model.windows import Corrupt, Index, Windows
 
 VECTOR_SHARE = 0.2  # of stage 1's minutes, where there are images as well
@@ -27,18 +29,24 @@ def silent(stage: str, done: float, total: float, loss: float | None) -> None:
     """Show no progress."""
 
 
-def split_episodes(windows: Windows, config: TrainingConfig) -> tuple[Index, Index]:
+def split_episodes(
+    windows: Windows, config: TrainingConfig, held_out: Collection[int] = ()
+) -> tuple[Index, Index]:
     """Return the windows (indices) to train on and those to calibrate on, by whole episodes.
 
-    Raises ValueError where there is only one episode: what a model has seen calibrates nothing.
+    Those ``held_out`` calibrate, or, where none are, a share of all that is drawn by the seed.
+    Raises ValueError where nothing is left for one of both: what a model has seen calibrates
+    nothing.
     """
     episodes = np.unique(windows.episode)
     if len(episodes) < 2:
         raise ValueError(f"{len(episodes)} episode: at least 2 are needed, one to calibrate on")
     shuffled = np.random.default_rng(config.seed).permutation(episodes)
     kept = min(len(episodes) - 1, max(1, round(config.calibration_share * len(episodes))))
-    held_out = np.isin(windows.episode, shuffled[:kept])
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    chosen = np.isin(windows.episode, list(held_out) or shuffled[:kept])
+    if chosen.all() or not chosen.any():
+        raise ValueError("no window is left to train on, or none to calibrate on")
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
 def train(
@@ -48,19 +56,23 @@ def train(
     corrupt: Corrupt,
     *,
     directory: Path,
+    held_out: Collection[int] = (),
+    encoders: Loaded | None = None,
     progress: Progress = silent,
     device: str = "auto",
 ) -> tuple[Fusion, Card]:
     """Train ``model`` on clean ``windows``; ``corrupt(round)`` gives stage 2's, or MMAE's, pairs.
 
-    Stage 1 keeps its state in ``directory`` and goes on from there after an interruption. The same
-    seed gives the same weights unless minutes run out. Raises ValueError on unusable windows.
+    Episodes ``held_out`` calibrate, as `split_episodes` has it. With ``encoders`` stage 1 is left
+    out, and the autoencoders are those of that checkpoint. Long stages keep their state in
+    ``directory`` and go on from there after an interruption. The same seed gives the same weights
+    unless minutes run out. Raises ValueError on unusable windows.
     """
     check(model, windows)
     started = time.monotonic()
-    train_index, calibration_index = split_episodes(windows, config)
+    train_index, calibration_index = split_episodes(windows, config, held_out)
     target = choose_device(device)
-    kept = {name: directory / f".{model.name}.{name}.stage1" for name in model.names}
+    kept = {name: directory / f".{model.name}.{name}.state" for name in model.names}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         fusion = Fusion(model).to(target)
@@ -70,17 +82,22 @@ def train(
             whole = train_mmae(fusion, windows, train_index, corrupt, config, progress)
             trained, figures = dict.fromkeys(model.names, whole), {}  # all share the minutes
         else:
-            trained = _train_autoencoders(fusion, windows, train_index, config, kept, progress)
+            if encoders is None:
+                trained = _train_autoencoders(fusion, windows, train_index, config, kept, progress)
+            else:
+                trained = take_encoders(fusion, encoders)
             fit_latent_scale(fusion, windows, train_index)
-            _fit_evidence(fusion, windows, train_index, progress)
-            stage2 = train_mmssl if model.method == "mmssl" else train_corrector
-            figures = stage2(fusion, corrupt, config, progress)
-            _calibrate(fusion, windows, calibration_index, config)
+            if model.method == "mmssl":
+                figures = train_mmssl(fusion, corrupt, config, progress)
+            else:
+                figures = teach(fusion, windows, train_index, config, directory, progress)
+            rates = config.false_alarm_rates
+            fusion.calibration = calibrated(fusion, windows, calibration_index, rates)
     minutes = (time.monotonic() - started) / 60
     figures |= _figures(fusion, windows, calibration_index, trained)
     card = _card(fusion, config, windows, trained, minutes, figures)
-    for path in kept.values():
-        path.unlink(missing_ok=True)
+    for path in directory.glob(f".{model.name}.*.state"):
+        path.unlink()
     return fusion.eval(), card
 
 
@@ -102,6 +119,31 @@ def _train_autoencoders(
             minutes=_minutes(fusion.config, config, name),
             resume=kept[name],
             progress=progress,
+        )
+        for name in fusion.config.names
+    }
+
+
+def take_encoders(fusion: Fusion, encoders: Loaded) -> dict[str, Trained]:
+    """Take scales, encoders and decoders from a checkpoint of the same modalities.
+
+    Raises ValueError where it has others.
+    """
+    theirs = encoders.fusion
+    if theirs.config.modalities != fusion.config.modalities:
+        raise ValueError(f"{theirs.config.name} was trained on other modalities or other widths")
+    for mine, given in (
+        (fusion.scales, theirs.scales),
+        (fusion.encoders, theirs.encoders),
+        (fusion.decoders, theirs.decoders),
+    ):
+        mine.load_state_dict(given.state_dict())
+    facts = encoders.card.training
+    return {
+        name: Trained(
+            epochs=facts.epochs.get(name, 0.0),
+            minutes=facts.figures.get(f"{name}_minutes", 0.0),
+            loss=facts.figures.get(f"{name}_loss", float("nan")),
         )
         for name in fusion.config.names
     }
@@ -134,25 +176,6 @@ def _minutes(model: ModelConfig, config: TrainingConfig, name: str) -> float | N
         return config.minutes / len(kinds)
     share = VECTOR_SHARE if kind == "vector" else 1 - VECTOR_SHARE
     return config.minutes * share / kinds.count(kind)
-
-
-def _fit_evidence(fusion: Fusion, windows: Windows, index: Index, progress: Progress) -> None:
-    total = sum(len(fusion.evidence_modules(name)) for name in fusion.config.names)
-    if not total:
-        return
-    for done, _ in enumerate(fusion.fit_evidences(windows, index)):
-        progress("evidence", done, total, None)
-    progress("evidence", total, total, None)
-
-
-def _calibrate(fusion: Fusion, windows: Windows, index: Index, config: TrainingConfig) -> None:
-    fusion.calibration = calibrate(
-        weigh_windows(fusion, windows, index),
-        {name: flags[index] for name, flags in windows.present.items()},
-        windows.episode[index],
-        config.false_alarm_rates,
-        session_dependent(fusion),
-    )
 
 
 def _figures(

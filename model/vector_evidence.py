@@ -3,14 +3,16 @@
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from model.config import ModalityConfig
 from model.evidence import Evidence, View, Views
 from model.mahalanobis import Mahalanobis
+from model.vector_net import UnitForetelling, VectorNet, clues_of
 
 SHRINKAGE = 0.03
-RIDGE = 1e-3  # of the samples' number; channels are standardised
+RIDGE = 1e-5  # of the samples' number; channels are standardised
 TINY = 1e-3  # in standard deviations, under a logarithm
 
 
@@ -144,6 +146,37 @@ class Level(Evidence):
         return torch.cat([x_BTC.mean(1), log_range(x_BTC)], dim=1)[:, None]
 
 
+class LearntVectors(Evidence):
+    """What a network says that taught itself on procedural disturbances, as a logit.
+
+    ``past`` and ``units`` are what it is shown besides the samples; they are fitted before it.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("learnt",)
+    session_dependent: ClassVar[bool] = True
+
+    def __init__(self, config: ModalityConfig) -> None:
+        super().__init__()
+        self.past = Autoregression(config)
+        self.units = UnitForetelling(config)
+        self.network = VectorNet(config.channels)
+
+    def fit(self, views: Views) -> None:
+        """Fit what the past foretells; the networks are taught step by step."""
+        self.past.fit(views)
+
+    def forward(self, view: View) -> dict[str, Tensor]:
+        """Return the evidence (B,)."""
+        return {self.names[0]: self.network(self.clues(view.samples))[0]}
+
+    def clues(self, x_BTC: Tensor) -> Tensor:
+        """Return what the network takes (B, T, 4C)."""
+        past = self.past.residual(x_BTC) / self.past.spread
+        # the first samples have no past to be foretold from
+        past = F.pad(past, (0, 0, x_BTC.shape[1] - past.shape[1], 0))
+        return clues_of(x_BTC, past, self.units.residual(x_BTC) / self.units.spread)
+
+
 def longest_memory(samples: int) -> int:
     """Return how many samples a prediction looks back: 8, or half of a short window."""
     return min(8, max(1, samples // 2))
@@ -159,4 +192,4 @@ def vector_evidences(config: ModalityConfig) -> list[Evidence]:
     """Return the unfitted evidences of a vector modality; short windows have no residual."""
     if config.samples < 4:
         return [Level(config)]
-    return [Autoregression(config), Dynamics(config), Level(config)]
+    return [Autoregression(config), Dynamics(config), Level(config), LearntVectors(config)]

@@ -1,5 +1,7 @@
 """``weldfusion train`` and ``evaluate``."""
 
+import shlex
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +13,7 @@ import typer
 from stream.command import fail
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from model.autoencoding import Progress
+    from model.descent import Progress
 
 Data = Annotated[
     list[str],
@@ -29,6 +29,14 @@ def train(
     out: Annotated[Path, typer.Option(help="Directory for the checkpoint.")],
     more: Annotated[list[str] | None, typer.Argument(help="Further recordings.")] = None,
     map: Map = None,
+    calibration: Annotated[
+        list[str] | None,
+        typer.Option(help="A recording to set thresholds on; else a share of the others is."),
+    ] = None,
+    encoders: Annotated[
+        Path | None,
+        typer.Option(help="A checkpoint whose autoencoders are taken over instead of trained."),
+    ] = None,
 ) -> None:
     """Train a checkpoint on clean recordings; goes on where an interrupted run stopped.
 
@@ -45,55 +53,101 @@ def train(
     try:
         settings = parse(read_mapping(config), TrainSettings, str(config))
         with progress_bars() as progress:
-            path = train_checkpoint(settings, [*data, *(more or [])], out, map, progress)
+            path = train_checkpoint(
+                settings, [*data, *(more or [])], out, map, progress, encoders, calibration or ()
+            )
     except (CheckpointError, ConfigError, RecordingError, ValueError) as error:
         raise fail("train", error) from error
     typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def calibrate(
+    checkpoint: Annotated[Path, typer.Argument(help="A .safetensors file, its .json beside it.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Directory for the checkpoint with new thresholds.")],
+    more: Annotated[list[str] | None, typer.Argument(help="Further recordings.")] = None,
+    map: Map = None,
+) -> None:
+    """Set a checkpoint's thresholds from a plant's own clean hours, without training.
+
+    The recordings must be healthy: half an hour or more, from several sessions. Look at what it
+    would raise with `weldfusion worker --shadow` before you trust it.
+    """
+    from model.checkpoint import CheckpointError
+    from simulators.recordings.recording import RecordingError
+    from simulators.training import calibrate_checkpoint
+    from stream.config import ConfigError
+    from stream.logs import configure_logs
+
+    configure_logs()
+    recordings = [*data, *(more or [])]
+    try:
+        with progress_bars() as progress:
+            path = calibrate_checkpoint(checkpoint, recordings, out, map, progress)
+    except (CheckpointError, ConfigError, RecordingError, ValueError) as error:
+        raise fail("calibrate", error) from error
+    typer.echo(f"{path}: thresholds of {', '.join(Path(one).name for one in recordings)}")
 
 
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A .safetensors file, its .json beside it.")],
     data: Data,
     more: Annotated[list[str] | None, typer.Argument(help="Further recordings.")] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another checkpoint, judged on the same; may be given several times."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the injected faults.")] = 0,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the report as one JSON object.")
     ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", help="Write it as one page with pictures.")
+    ] = None,
     map: Map = None,
 ) -> None:
-    """Judge a checkpoint on recordings that it never saw, with faults injected by the seed.
+    """Judge checkpoints on recordings that they never saw, with faults injected by the seed.
 
-    Protocol A draws severities over the published ranges, B from 0.02 to 1. Thresholds are the
-    checkpoint's own, frozen when it was calibrated.
+    Protocol A draws severities over the published ranges, B from 0.02 to 1. Each runs in the
+    engine of the worker; thresholds are the checkpoint's own, frozen when it was calibrated.
     """
     from rich.console import Console
 
     from model.checkpoint import CheckpointError
+    from simulators.evaluating import evaluate_systems
     from simulators.recordings.recording import RecordingError
-    from simulators.training import evaluate_checkpoint, write_report
+    from simulators.report.terminal import tables
+    from simulators.reporting import report_of, with_costs, write_page, write_report
     from stream.config import ConfigError
     from stream.logs import configure_logs
 
     configure_logs()
+    recordings = [*data, *(more or [])]
     try:
         with progress_bars() as progress:
-            report = evaluate_checkpoint(
-                checkpoint,
-                [*data, *(more or [])],
+            evaluated = evaluate_systems(
+                [checkpoint, *(beside or [])],
+                recordings,
                 seed,
                 map,
                 lambda stage, done, total: progress(stage, done, total, None),
             )
     except (CheckpointError, ConfigError, RecordingError, ValueError) as error:
         raise fail("evaluate", error) from error
-    for protocol in report["protocols"]:
-        Console().print(table(report["protocols"][protocol], protocol))
-    Console().print(error_table(report["protocols"]))
-    typer.echo(
-        f"{report['windows']} clean windows, false alarms {report['clean_false_alarms']:.4f}"
-    )
+    report = with_costs(report_of(evaluated, recordings, seed, _command()), evaluated)
+    for name, system in report["systems"].items():
+        for one in tables(name, system):
+            Console().print(one)
     if json_file is not None:
         write_report(report, json_file)
+    if html_file is not None:
+        write_page(report, evaluated, html_file)
+
+
+def _command() -> str:
+    """What was typed, without folders that only this machine has."""
+    typed = [Path(one).name if Path(one).is_absolute() else one for one in sys.argv[1:]]
+    return shlex.join(["weldfusion", *typed])
 
 
 @contextmanager
@@ -136,36 +190,3 @@ def _lines() -> "Progress":
         typer.echo(f"{stage}: {done:.4g} of {total:.4g}{shown}", err=True)
 
     return progress
-
-
-def table(report: dict[str, Any], protocol: str) -> "Table":
-    """One protocol's figures by class."""
-    from rich.table import Table
-
-    low, high = report["macro_f1_interval"]
-    shown = Table(
-        title=f"protocol {protocol}: macro F1 {report['macro_f1']:.4f} ({low:.3f}-{high:.3f})"
-    )
-    for column in ("class", "precision", "recall", "F1", "recall at 1e-2", "measured"):
-        shown.add_column(column)
-    for name, figures in report["classes"].items():
-        cells = [name, *(f"{figures[key]:.3f}" for key in ("precision", "recall", "f1"))]
-        if name in report["error"]:
-            point = report["recall_at_far"]["1e-2"][name]
-            cells += [f"{point['recall']:.3f}", f"{point['measured_far']:.4f}"]
-        shown.add_row(*cells)
-    return shown
-
-
-def error_table(protocols: dict[str, dict[str, Any]]) -> "Table":
-    """What faulty windows decode to, before and after correction, beside the decoder's own."""
-    from rich.table import Table
-
-    keys = ("uncorrected", "corrected", "floor")
-    shown = Table(title="mean square error of the faulty modality")
-    for column in ("protocol", "modality", *keys):
-        shown.add_column(column)
-    for protocol, report in protocols.items():
-        for name, error in report["error"].items():
-            shown.add_row(protocol, name, *(f"{error[key]:.5f}" for key in keys))
-    return shown

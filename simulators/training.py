@@ -1,18 +1,17 @@
 """From recordings to a checkpoint, and from a checkpoint to its report."""
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from shutil import rmtree
+from tempfile import TemporaryDirectory
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from model.autoencoding import Progress as TrainingProgress
-from model.checkpoint import Card, Loaded, load, save
+from model.checkpoint import load, save
 from model.config import (
     CorrectorConfig,
     DetectorConfig,
@@ -26,26 +25,16 @@ from model.config import (
     Precision,
     TrainingConfig,
 )
-from model.evaluation import (
-    CLEAN,
-    bootstrap,
-    class_figures,
-    classify,
-    macro_f1,
-    measured_false_alarms,
-    operating_point,
-)
-from model.judging import correction_errors, score_pairs, score_windows
+from model.descent import Progress as TrainingProgress
+from model.recalibration import recalibrated
 from model.training import split_episodes, train
 from model.windows import Pairs
 from simulators.datasets import (
-    Dataset,
-    Progress,
     clean_windows,
     completed_modalities,
-    faulty_pairs,
     open_dataset,
 )
+from simulators.injected import faulty_pairs
 from simulators.recordings.recording import Recording
 from stream.messages import Kind
 
@@ -98,15 +87,24 @@ def train_checkpoint(
     directory: Path,
     map_path: Path | None,
     progress: TrainingProgress,
+    encoders: Path | None = None,
+    calibration: Sequence[str] = (),
 ) -> Path:
-    """Train on recordings; write the checkpoint and return its path."""
+    """Train on recordings; write the checkpoint and return its path.
+
+    ``encoders`` is a checkpoint whose autoencoders are taken over instead of training them.
+    ``calibration`` are recordings to set thresholds on; without them a share of ``data`` is.
+    """
 
     def counted(stage: str, done: int, total: int) -> None:
         progress(stage, done, total, None)
 
-    dataset = open_dataset(data, settings.model_for, map_path=map_path)
-    windows = clean_windows(dataset, counted)
-    trained_on, _ = split_episodes(windows, settings.training)
+    dataset = open_dataset([*data, *calibration], settings.model_for, map_path=map_path)
+    trained_episodes = sum(len(one.episodes) for one in dataset.recordings[: len(data)])
+    held_out = range(trained_episodes, len(dataset.episodes))
+    frames = directory / f".{settings.name}.frames"
+    windows = clean_windows(dataset, counted, frames)
+    trained_on, _ = split_episodes(windows, settings.training, held_out)
     episodes = np.unique(windows.episode[trained_on])
 
     def corrupt(round_number: int) -> Pairs:
@@ -123,135 +121,43 @@ def train_checkpoint(
         windows,
         corrupt,
         directory=directory,
+        held_out=held_out,
+        encoders=None if encoders is None else load(encoders, "cpu"),
         progress=progress,
     )
+    del windows
+    rmtree(frames)
     facts = card.training.model_copy(
         update={
             "command": shlex.join(["weldfusion", *(_without_folders(one) for one in sys.argv[1:])]),
-            "data": tuple(Path(one).name for one in data),
+            "data": tuple(Path(one).name for one in [*data, *calibration]),
         }
     )
     return save(directory, settings.name, fusion, card.model_copy(update={"training": facts}))
 
 
+def calibrate_checkpoint(
+    path: Path,
+    data: Sequence[str],
+    directory: Path,
+    map_path: Path | None,
+    progress: TrainingProgress,
+) -> Path:
+    """Write a checkpoint of the same weights, with thresholds from clean recordings."""
+
+    def counted(stage: str, done: int, total: int) -> None:
+        progress(stage, done, total, None)
+
+    loaded = load(path, "cpu")
+    model = loaded.card.model
+    dataset = open_dataset(data, lambda _: model, map_path=map_path)
+    with TemporaryDirectory(prefix="weldfusion-") as frames:
+        windows = clean_windows(dataset, counted, Path(frames))
+        names = tuple(Path(one).name for one in data)
+        card = recalibrated(loaded.fusion, loaded.card, windows, names)
+    return save(directory, path.stem, loaded.fusion, card)
+
+
 def _without_folders(argument: str) -> str:
     """An absolute path tells more of the machine than of the training."""
     return Path(argument).name if Path(argument).is_absolute() else argument
-
-
-def evaluate_checkpoint(
-    path: Path,
-    data: Sequence[str],
-    seed: int,
-    map_path: Path | None,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Judge recordings that training never saw, by protocols A and B; return the report."""
-    loaded = load(path)
-    dataset = _dataset_for(loaded.card, data, map_path)
-    clean = clean_windows(dataset, progress)
-    clean_scores = score_windows(loaded.fusion, clean)
-    protocols = {
-        protocol: _protocol(loaded, dataset, clean_scores, protocol, seed, progress)
-        for protocol in PROTOCOLS
-    }
-    return {
-        **protocols["A"],
-        "windows": len(clean),
-        "clean_false_alarms": measured_false_alarms(clean_scores, np.full(len(clean), CLEAN)),
-        "episodes": len(dataset.episodes),
-        "seed": seed,
-        "model": {"name": loaded.card.model.name, "hash": loaded.hash},
-        "data": [Path(one).name for one in data],
-        "protocols": protocols,
-    }
-
-
-def _dataset_for(card: Card, data: Sequence[str], map_path: Path | None) -> Dataset:
-    spreads = {name: np.array(values) for name, values in card.spreads.items()}
-    return open_dataset(data, lambda _: card.model, spreads=spreads, map_path=map_path)
-
-
-def _protocol(
-    loaded: Loaded,
-    dataset: Dataset,
-    clean_scores: Mapping[str, NDArray[np.float64]],
-    protocol: str,
-    seed: int,
-    progress: Progress,
-) -> dict[str, Any]:
-    pairs = faulty_pairs(dataset, protocol, seed, progress)
-    fusion, card = loaded.fusion, loaded.card
-    scores = score_pairs(fusion, pairs)
-    names = sorted(card.model.modalities)
-    truth, predicted = pairs.faulty_modality, classify(scores)
-    figures = class_figures(truth, predicted, names)
-    interval = bootstrap(
-        lambda at: macro_f1(class_figures(truth[at], predicted[at], names)), pairs.clean.episode
-    )
-    return {
-        "classes": figures,
-        "macro_f1": macro_f1(figures),
-        "macro_f1_interval": interval,
-        "recall_at_far": _recall_at_far(loaded, scores, pairs, clean_scores, names),
-        "error": correction_errors(fusion, pairs),
-        "recall_by_fault": _by_fault(scores, pairs, names),
-        "faulty_windows": int((pairs.faulty_modality >= 0).sum()),
-    }
-
-
-def _recall_at_far(
-    loaded: Loaded,
-    scores: Mapping[str, NDArray[np.float64]],
-    pairs: Pairs,
-    clean_scores: Mapping[str, NDArray[np.float64]],
-    names: Sequence[str],
-) -> dict[str, Any]:
-    """Recall at the thresholds frozen on calibration, beside the false alarms measured here.
-
-    A model without thresholds detects nothing, at any of them.
-    """
-    calibration = loaded.card.calibration
-    report: dict[str, Any] = {}
-    for label, rate in (("1e-2", "0.01"), ("1e-3", "0.001")):
-        report[label] = {}
-        for name in names:
-            threshold = np.inf
-            if calibration is not None:
-                threshold = calibration.thresholds[rate][loaded.fusion.precision]
-            point = operating_point(scores, pairs.faulty_modality, name, threshold)
-            measured = float((clean_scores[name] > threshold).mean())
-            report[label][name] = {"recall": point["recall"], "measured_far": measured}
-    return report
-
-
-def _by_fault(
-    scores: Mapping[str, NDArray[np.float64]], pairs: Pairs, names: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    predicted = classify(scores)
-    faults = np.array(pairs.fault)
-    table = {}
-    for fault in sorted(set(pairs.fault) - {""}):
-        at = faults == fault
-        table[fault] = {
-            "recall": float((predicted[at] == pairs.faulty_modality[at]).mean()),
-            "windows": int(at.sum()),
-            "median_effect": float(np.median(pairs.effect[at])),
-        }
-    return table
-
-
-def write_report(report: Mapping[str, Any], path: Path) -> None:
-    """Write it as JSON; what could not be measured is null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_without_nan(report), indent=2, allow_nan=False) + "\n")
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_nan(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

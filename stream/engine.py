@@ -1,26 +1,29 @@
 """Windows to verdicts: the only room of the stream that touches the model."""
 
-import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from model.baseline import Baseline
-from model.checkpoint import Card, Loaded, load
+from model.checkpoint import Loaded, load
+from model.fusion import Inference
+from model.past import RENEWED, Memory, Recollection, Trace
 from model.precision import choose_device
-from model.windows import Batch
+from stream.checkpoints import blank_batch, checkpoint_path, completed_modality, mismatches
 from stream.collation import collate
-from stream.config import ConfigError, ModalitySettings, ModelSettings, StationSettings
+from stream.config import ConfigError, ModelSettings, StationSettings
 from stream.gate import FAULTY_SCORE, Latent, Verdict
-from stream.messages import Kind, Window
+from stream.messages import Window
+
+ItemT = TypeVar("ItemT")
 
 NO_MODEL = "none"
-PRETRAINED = Path(__file__).parent.parent / "model" / "pretrained"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +38,59 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Inferred:
-    """What a model computes of one window by itself, by modality."""
+    """What a model computes of one window by itself, by modality.
+
+    It is number ``at`` of the windows in ``said``, from which its correction would follow.
+    """
 
     window: Window
     latents: Mapping[str, Latent]
-    corrected: Mapping[str, Latent]
     present: Mapping[str, bool]
     evidence: Mapping[str, Mapping[str, float]]
+    trace: Trace
+    said: Inference
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Judged:
+    """An inferred window with its scores, and what its session remembered before it."""
+
+    inferred: Inferred
+    scores: Mapping[str, float]
+    remembered: Mapping[str, Recollection]
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether something of it has to be corrected: faulty or absent."""
+        faulty = any(score >= FAULTY_SCORE for score in self.scores.values())
+        return faulty or not all(self.inferred.present.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Session:
+    """What a station's clean windows leave behind since its ``epoch`` began."""
+
+    epoch: int
+    baseline: Baseline = field(default_factory=Baseline)
+    memory: Memory = field(default_factory=Memory)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "epoch": self.epoch,
+            "baseline": self.baseline.snapshot(),
+            "memory": self.memory.snapshot(),
+        }
+
+    @classmethod
+    def restore(cls, snapshot: Mapping[str, Any]) -> "Session":
+        """Return the session that gave ``snapshot``."""
+        return cls(
+            epoch=snapshot["epoch"],
+            baseline=Baseline.restore(snapshot["baseline"]),
+            memory=Memory.restore(snapshot["memory"]),
+        )
 
 
 class Engine:
@@ -57,7 +106,7 @@ class Engine:
         self._threads = ThreadPoolExecutor(self._size, "infer", lambda: torch.set_num_threads(1))
         self._models: dict[str, Loaded] = {}
         self._model_of = {station.id: station.model for station in stations}
-        self._baselines: dict[str, Baseline] = {}
+        self._sessions: dict[str, Session] = {}
         for station in stations:
             if station.model != NO_MODEL and station.model not in self._models:
                 path = checkpoint_path(station.model)
@@ -91,7 +140,7 @@ class Engine:
         return station.model_copy(
             update={
                 "modalities": {
-                    name: _completed(modality, loaded.card, name)
+                    name: completed_modality(modality, loaded.card, name)
                     for name, modality in station.modalities.items()
                 }
             }
@@ -109,130 +158,103 @@ class Engine:
     def warm_up(self) -> None:
         """Run every model once, so that the first real window does not wait for it."""
         for loaded in self._models.values():
-            for _ in self._threads.map(
+            for said in self._threads.map(
                 loaded.fusion.infer, [blank_batch(loaded.card)] * self._size
             ):
-                pass
+                loaded.fusion.correct(said, np.zeros(1, np.int64))
 
     def infer(self, windows: Sequence[Window]) -> list[Verdict]:
         """Judge windows of one group, in their order."""
         loaded = self._models.get(self._model_of[windows[0].station])
         if loaded is None:
             return [Verdict(window=window) for window in windows]
-        shares = self._threads.map(partial(_infer_share, loaded), _shares(windows, self._size))
-        # one window after another, because each may change its session's baseline
-        return [self._judge(loaded, one) for share in shares for one in share]
+        return [verdict for run in self._runs(windows) for verdict in self._infer_run(loaded, run)]
 
-    def _judge(self, loaded: Loaded, one: Inferred) -> Verdict:
+    def _runs(self, windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
+        """Cut windows where a session's memory is renewed: no verdict depends on the batches."""
+        begin, taken = 0, Counter[tuple[str, int]]()
+        for at, window in enumerate(windows):
+            key = (window.station, window.epoch)
+            if taken[key] >= self._may_be_judged(window) and at > begin:
+                yield windows[begin:at]
+                begin, taken = at, Counter()
+            taken[key] += 1
+        yield windows[begin:]
+
+    def _may_be_judged(self, window: Window) -> int:
+        """How many windows of this one's session its memory serves as it is."""
+        session = self._sessions.get(window.station)
+        known = session is not None and session.epoch == window.epoch
+        return session.memory.until_renewed if session and known else RENEWED
+
+    def _infer_run(self, loaded: Loaded, windows: Sequence[Window]) -> list[Verdict]:
+        shares = self._threads.map(
+            partial(_infer_share, loaded),
+            _shares(windows, self._size),
+            _shares([self._steady(window) for window in windows], self._size),
+        )
+        # one window after another, because each may change its session's baseline
+        judged = [self._judge(loaded, one) for share in shares for one in share]
+        doubtful = [one for one in judged if one.is_doubtful]
+        by_share: dict[int, list[Judged]] = {}
+        for one in doubtful:
+            by_share.setdefault(id(one.inferred.said), []).append(one)
+        corrected = self._threads.map(partial(_correct_share, loaded), by_share.values())
+        found = {id(one): latents for share in corrected for one, latents in share}
+        return [_verdict(loaded, one, found.get(id(one), {})) for one in judged]
+
+    def _judge(self, loaded: Loaded, one: Inferred) -> Judged:
         """Score a window against its session's baseline, which it then joins where it is clean."""
-        baseline = self._baseline(one.window)
-        medians = baseline.medians() if loaded.card.model.session_baseline else None
+        session = self._session(one.window)
+        medians = session.baseline.medians() if loaded.card.model.session_baseline else None
         found = loaded.fusion.score(one.evidence, one.present, medians)
         scores = {name: float(score) for name, score in found.items()}
         clean = [name for name, score in scores.items() if score < FAULTY_SCORE]
-        baseline.add(one.evidence, [name for name in clean if one.present[name]])
-        return Verdict(
-            window=one.window,
-            latents=one.latents,
-            corrected=one.corrected,
-            scores=scores,
-            evidence=one.evidence,
-            model_hash=loaded.hash,
-        )
+        kept = [name for name in clean if one.present[name]]
+        judged = Judged(inferred=one, scores=scores, remembered=session.memory.now)
+        session.baseline.add(one.evidence, kept)
+        session.memory.add(one.trace, kept)
+        return judged
 
-    def _baseline(self, window: Window) -> Baseline:
+    def _session(self, window: Window) -> Session:
         """An epoch begins a session: a robot may rest in another pose, a lamp hang elsewhere."""
-        baseline = self._baselines.get(window.station)
-        if baseline is None or baseline.session != window.epoch:
-            baseline = self._baselines[window.station] = Baseline(window.epoch)
-        return baseline
+        session = self._sessions.get(window.station)
+        if session is None or session.epoch != window.epoch:
+            session = Session(epoch=window.epoch)
+            self._sessions[window.station] = session
+        return session
+
+    def _steady(self, window: Window) -> Mapping[str, Recollection]:
+        session = self._sessions.get(window.station)
+        return session.memory.steady if session and session.epoch == window.epoch else {}
+
+    def forget(self, station: str) -> None:
+        """Begin a station's session anew."""
+        self._sessions.pop(station, None)
 
     def snapshot(self, station: str) -> dict[str, Any]:
-        """The session baseline of a station as plain data."""
-        baseline = self._baselines.get(station)
-        return {} if baseline is None else baseline.snapshot()
+        """What a station's session remembers, as plain data."""
+        session = self._sessions.get(station)
+        return {} if session is None else session.snapshot()
 
     def restore(self, station: str, memory: Mapping[str, Any]) -> None:
         """Take a snapshot back."""
         if memory:
-            self._baselines[station] = Baseline.restore(memory)
+            self._sessions[station] = Session.restore(memory)
 
 
-def checkpoint_path(model: str) -> Path:
-    """A shipped model's name or a path to a .safetensors file, as a path; raises ConfigError."""
-    shipped = PRETRAINED / f"{model}.safetensors"
-    path = shipped if os.sep not in model and shipped.exists() else Path(model)
-    if not path.exists():
-        known = ", ".join(sorted(one.stem for one in PRETRAINED.glob("*.safetensors"))) or "none"
-        problem = f"{model!r} is no file and no shipped model (shipped: {known}; or 'none')"
-        raise ConfigError("model", [problem])
-    return path
+def _shares(items: Sequence[ItemT], count: int) -> list[Sequence[ItemT]]:
+    """The items in order, in at most ``count`` runs of nearly the same length."""
+    size = -(-len(items) // count)
+    return [items[at : at + size] for at in range(0, len(items), size)]
 
 
-def mismatches(station: StationSettings, card: Card) -> list[str]:
-    """What keeps a checkpoint from serving a station; empty where it fits."""
-    problems = []
-    if card.calibration is None:
-        problems.append(
-            f"model: {card.model.name} ({card.model.method}) corrects and detects nothing; "
-            "take one trained with method evidence or mmssl"
-        )
-    known = card.model.modalities
-    for name in sorted(set(known) | set(station.modalities)):
-        if name not in known:
-            problems.append(f"modalities.{name}: the model {card.model.name} does not know it")
-        elif name not in station.modalities:
-            problems.append(f"modalities.{name}: the model {card.model.name} needs it")
-        else:
-            problems += _modality_mismatches(name, station.modalities[name], known[name])
-    return problems
-
-
-def _modality_mismatches(name: str, here: ModalitySettings, there: Any) -> list[str]:
-    if here.kind != there.kind:
-        return [f"modalities.{name}.kind: {here.kind}, the model has {there.kind}"]
-    problems = []
-    if here.kind is Kind.VECTOR:
-        if here.samples != there.samples:
-            problems.append(f"modalities.{name}.samples: {here.samples}, not {there.samples}")
-        if here.channel_count not in (0, there.channels):
-            problems.append(
-                f"modalities.{name}.channels: {here.channel_count}, not {there.channels}"
-            )
-        if there.rate_hz and abs(here.rate_hz / there.rate_hz - 1) > 0.02:
-            problems.append(f"modalities.{name}.rate_hz: {here.rate_hz}, not {there.rate_hz}")
-    return problems
-
-
-def _completed(modality: ModalitySettings, card: Card, name: str) -> ModalitySettings:
-    trained, conditions = card.model.modalities[name], card.conditions.get(name)
-    update: dict[str, Any] = {"size_px": trained.size_px}
-    if modality.channels is None and modality.kind is Kind.VECTOR:
-        update["channels"] = trained.names or trained.channels
-    if conditions is not None:
-        if modality.frozen_after_ms is None:
-            update["frozen_after_ms"] = conditions.frozen_after_ms
-        if modality.motion_threshold is None:
-            update["motion_threshold"] = conditions.motion_threshold
-    return modality.model_copy(update=update)
-
-
-def blank_batch(card: Card) -> Batch:
-    """One empty window in the shape that a model takes."""
-    return collate([], card.model.modalities, at_least=1)
-
-
-def _shares(windows: Sequence[Window], count: int) -> list[Sequence[Window]]:
-    """The windows in order, in at most ``count`` runs of nearly the same length."""
-    size = -(-len(windows) // count)
-    return [windows[at : at + size] for at in range(0, len(windows), size)]
-
-
-def _infer_share(loaded: Loaded, windows: Sequence[Window]) -> list[Inferred]:
+def _infer_share(
+    loaded: Loaded, windows: Sequence[Window], remembered: Sequence[Mapping[str, Recollection]]
+) -> list[Inferred]:
     batch = collate(windows, loaded.card.model.modalities)
-    said = loaded.fusion.infer(batch)
+    said = loaded.fusion.infer(batch, lambda _: loaded.fusion.past(remembered))
     latents = {name: values.cpu().numpy() for name, values in said.latents.items()}
-    corrected = {name: values.cpu().numpy() for name, values in said.corrected.items()}
     present = {name: flags.tolist() for name, flags in batch.present.items()}
     evidence = {
         modality: {name: values.tolist() for name, values in named.items()}
@@ -242,12 +264,39 @@ def _infer_share(loaded: Loaded, windows: Sequence[Window]) -> list[Inferred]:
         Inferred(
             window=window,
             latents={name: values[at] for name, values in latents.items()},
-            corrected={name: values[at] for name, values in corrected.items()},
             present={name: flags[at] for name, flags in present.items()},
             evidence={
                 modality: {name: values[at] for name, values in named.items()}
                 for modality, named in evidence.items()
             },
+            trace=said.traces[at],
+            said=said,
+            at=at,
         )
         for at, window in enumerate(windows)
     ]
+
+
+def _correct_share(
+    loaded: Loaded, share: Sequence[Judged]
+) -> list[tuple[Judged, dict[str, Latent]]]:
+    """Corrected latents of windows that were inferred together."""
+    index = np.array([one.inferred.at for one in share])
+    past = loaded.fusion.past([one.remembered for one in share])
+    corrected = loaded.fusion.correct(share[0].inferred.said, index, past)
+    values = {name: latents.cpu().numpy() for name, latents in corrected.items()}
+    return [
+        (one, {name: latents[at] for name, latents in values.items()})
+        for at, one in enumerate(share)
+    ]
+
+
+def _verdict(loaded: Loaded, one: Judged, corrected: Mapping[str, Latent]) -> Verdict:
+    return Verdict(
+        window=one.inferred.window,
+        latents=one.inferred.latents,
+        corrected=corrected,
+        scores=one.scores,
+        evidence=one.inferred.evidence,
+        model_hash=loaded.hash,
+    )

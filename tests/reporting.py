@@ -44,7 +44,7 @@ def example_report() -> dict[str, Any]:
         "machine": "one core with AVX2",
         "seed": 1,
         "episodes": 8,
-        "windows": {"clean": 7198, "faulty": 3690, "left_out": 214},
+        "counts": {"clean": 7198, "faulty": 3690, "left_out": 214},
         "held_out": ["camera.dust", "kinematics.drift"],
         "systems": {name: _system(lost) for name, lost in QUALITY.items()},
     }

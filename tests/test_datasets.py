@@ -7,16 +7,10 @@ import numpy as np
 import pytest
 
 from model.windows import Pairs, Windows
-from simulators import datasets
-from simulators.datasets import (
-    Dataset,
-    clean_windows,
-    completed_modalities,
-    draw_faults,
-    faulty_pairs,
-    open_dataset,
-)
+from simulators import injected
+from simulators.datasets import Dataset, clean_windows, completed_modalities, open_dataset
 from simulators.faults.registry import lookup
+from simulators.injected import draw_faults, faulty_pairs
 from simulators.recordings.mcap_writer import McapWriter
 from simulators.recordings.open import open_recording
 from simulators.recordings.recording import RecordingError
@@ -94,7 +88,7 @@ def pairs_with(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, *planned: Planned, seed: int = 1
 ) -> Pairs:
     """The first episode's pairs, with these faults instead of drawn ones."""
-    monkeypatch.setattr(datasets, "draw_faults", lambda *_: list(planned))
+    monkeypatch.setattr(injected, "draw_faults", lambda *_: list(planned))
     return faulty_pairs(dataset, "A", seed, silent, [0])
 
 

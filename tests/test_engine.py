@@ -89,7 +89,7 @@ def test_an_epoch_begins_a_session_with_a_baseline_of_its_own(checkpoint: Path) 
     known = scores(new_epoch.infer(windows_of(other, epoch=1)))
     assert min(changed) > 1
     assert known[0] < changed[0]  # judged by no baseline is judged with caution
-    assert new_epoch.snapshot(CELL)["session"] == 1
+    assert new_epoch.snapshot(CELL)["epoch"] == 1
 
 
 def test_an_engine_goes_on_from_a_snapshot_of_its_baseline(checkpoint: Path) -> None:

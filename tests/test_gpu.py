@@ -7,7 +7,7 @@ import torch
 from model.checkpoint import load
 from model.fusion import Inference
 from model.windows import Batch
-from stream.engine import blank_batch, checkpoint_path
+from stream.checkpoints import blank_batch, checkpoint_path
 
 pytestmark = pytest.mark.gpu
 

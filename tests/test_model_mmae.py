@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from model.checkpoint import Card, load, save
+from model.correction_errors import correction_errors
 from model.fusion import Fusion
-from model.judging import correction_errors, score_pairs
+from model.judging import score_windows
 from model.mmae import denoising_error
 from model.training import train
 from model.windows import Pairs
@@ -19,6 +20,7 @@ from stream.config import ConfigError
 from tests.test_engine import engine
 from tests.test_model_synthetic import (
     TRAINING,
+    corrected,
     corrupt,
     model_config,
     station,
@@ -63,7 +65,7 @@ def test_it_detects_nothing_and_says_so():
     fusion, card = denoising()
     assert card.calibration is None
     assert all(found == {} for found in fusion.infer(batch()).evidence.values())
-    scores = score_pairs(fusion, corrupt(5))
+    scores = score_windows(fusion, corrupt(5).faulty)
     assert not any(values.any() for values in scores.values())
 
 
@@ -105,8 +107,8 @@ def test_an_absent_modality_is_not_asked_for():
 def test_it_is_saved_and_loaded_without_thresholds(tmp_path):
     loaded = load(save(tmp_path, "small", *denoising()), device="cpu", precision="fp32")
     assert loaded.card.calibration is None
-    first, again = denoising()[0].infer(batch()), loaded.fusion.infer(batch())
-    assert torch.equal(first.corrected["camera"], again.corrected["camera"])
+    first, again = corrected(denoising()[0], batch()), corrected(loaded.fusion, batch())
+    assert torch.equal(first["camera"], again["camera"])
 
 
 def test_a_worker_refuses_it_because_it_finds_no_fault(tmp_path):

@@ -16,7 +16,7 @@ from model.correcting import encode_pairs, fit_latent_scale
 from model.detector import LOGIT, Detector
 from model.evaluation import classify
 from model.fusion import Fusion
-from model.judging import score_pairs, score_windows
+from model.judging import score_windows
 from model.lipschitz import spectral_norms
 from model.mmssl import amplify, contrast, detection, regulariser, train_mmssl
 from model.training import silent, train
@@ -125,7 +125,7 @@ def test_each_modalitys_logit_is_its_only_evidence():
 def test_an_occluded_camera_is_laid_at_its_door():
     """Not so noise on the arm: pooled into a latent, it leaves no trace to be learnt."""
     pairs = corrupt(7)
-    found = classify(score_pairs(published()[0], pairs))
+    found = classify(score_windows(published()[0], pairs.faulty))
     assert (found[pairs.faulty_modality == CAMERA] == CAMERA).mean() > 0.8
 
 

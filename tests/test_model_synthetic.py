@@ -6,12 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from model.checkpoint import Card
-from model.config import CorrectorConfig, ModalityConfig, ModelConfig, TrainingConfig
+from model.config import (
+    CorrectorConfig,
+    ModalityConfig,
+    ModelConfig,
+    TeachingConfig,
+    TrainingConfig,
+)
 from model.fusion import Fusion
 from model.training import train
-from model.windows import Pairs, Windows
+from model.windows import Batch, Pairs, Windows
 
 SIDE_PX, SAMPLES, JOINTS = 64, 32, 4
 RATE_HZ, WINDOW_HZ = 125.0, 15.0
@@ -26,6 +33,31 @@ TRAINING = TrainingConfig(
     corrector_epochs=24,
     corrector_batch=64,
     reconstructed=2,
+    teaching=TeachingConfig(
+        frame_steps=40,
+        frame_batch=8,
+        vector_steps=60,
+        vector_batch=48,
+        expectation_steps=150,
+        foretelling_steps=60,
+        restoring_steps=80,
+    ),
+)
+HURRIED = TRAINING.model_copy(
+    update={
+        "epochs": 1,
+        "rounds": 1,
+        "corrector_epochs": 1,
+        "teaching": TeachingConfig(
+            frame_steps=2,
+            frame_batch=2,
+            vector_steps=2,
+            vector_batch=2,
+            expectation_steps=2,
+            foretelling_steps=2,
+            restoring_steps=2,
+        ),
+    }
 )
 
 
@@ -141,3 +173,8 @@ def test_the_synthetic_station_repeats_itself_by_seed_only():
     assert (first.images["camera"] == again.images["camera"]).all()
     assert (first.vectors["arm"] != other.vectors["arm"]).any()
     assert first.previous["camera"].tolist() == [-1, 0, 1, 2, 3, -1, 5, 6, 7, 8]
+
+
+def corrected(fusion: Fusion, batch: Batch) -> dict[str, Tensor]:
+    """The corrected latents of every window of ``batch``."""
+    return fusion.correct(fusion.infer(batch), np.arange(len(batch)))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from model.config import ModelConfig
-from simulators.datasets import draw_faults
 from simulators.faults.registry import fault_names
+from simulators.injected import draw_faults
 from simulators.recordings.open import open_recording
 from simulators.replay import STATE_INTERVAL_S, Replay
 from simulators.scenario import Planned, Scenario, plan

@@ -14,7 +14,7 @@ import pytest
 from simulators.report.blocks import Bars, Picture, Section, Table
 from simulators.report.page import render, sections
 from simulators.report.wording import brief, count, percent, percent_span
-from simulators.training import write_report
+from simulators.reporting import write_report
 from tests.reporting import FAULTS, SYSTEMS, example_pictures, example_report
 
 VOID = {"meta", "img", "br", "wbr"}

@@ -11,14 +11,12 @@ import pytest
 import torch
 
 from model.checkpoint import CheckpointError, load
+from simulators.evaluating import Evaluated, evaluate_systems
 from simulators.recordings.recording import RecordingError
-from simulators.training import (
-    TrainSettings,
-    evaluate_checkpoint,
-    train_checkpoint,
-    write_report,
-)
+from simulators.reporting import report_of, write_page, write_report
+from simulators.training import TrainSettings, calibrate_checkpoint, train_checkpoint
 from tests.recorded import ARM_HZ, CAMERA_HZ, CHANNELS, write_recording
+from tests.test_model_synthetic import HURRIED
 
 SETTINGS = TrainSettings.model_validate(
     {
@@ -35,12 +33,13 @@ SETTINGS = TrainSettings.model_validate(
             "corrector_epochs": 2,
             "reconstructed": 1,
             "seed": 3,
+            "teaching": HURRIED.teaching.model_dump(),
         },
     }
 )
 CLASSES = {"clean", "camera", "arm"}
 FIGURES = {"classes", "macro_f1", "recall_at_far", "error"}
-TESTED_S, TESTED = 7.0, 2
+TESTED_S, TESTED = 11.0, 2
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,8 +68,13 @@ def tested(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(trained: Path, tested: Path) -> dict[str, Any]:
-    return evaluate_checkpoint(trained, [str(tested)], 5, None, silent)
+def evaluated(trained: Path, tested: Path) -> Evaluated:
+    return evaluate_systems([trained], [str(tested)], 5, None, silent)
+
+
+@pytest.fixture(scope="module")
+def report(evaluated: Evaluated, tested: Path) -> dict[str, Any]:
+    return report_of(evaluated, [str(tested)], 5, "weldfusion evaluate")
 
 
 def silent(*_: object) -> None:
@@ -105,12 +109,28 @@ def test_the_report_holds_every_promised_key(report: dict[str, Any]) -> None:
             assert set(figure) == {"precision", "recall", "f1"}
         assert set(figures["recall_at_far"]) == {"1e-2", "1e-3"}
         for points in figures["recall_at_far"].values():
-            assert {name: set(point) for name, point in points.items()} == {
-                name: {"recall", "measured_far"} for name in ("camera", "arm")
-            }
-        assert {name: set(error) for name, error in figures["error"].items()} == {
-            name: {"uncorrected", "corrected", "floor"} for name in ("camera", "arm")
-        }
+            assert set(points) == {"camera", "arm"}
+            assert all({"recall", "measured_far"} <= set(point) for point in points.values())
+        assert set(figures["error"]) == {"camera", "arm"}
+        for error in figures["error"].values():
+            assert {"uncorrected", "corrected", "floor", "mean"} <= set(error)
+
+
+def test_alarms_are_counted_with_the_clean_time_in_which_none_was_due(
+    report: dict[str, Any],
+) -> None:
+    events = report["systems"]["small"]["events"]
+    assert 0 <= events["found"] <= events["of"] == 4 * TESTED
+    assert 0 < events["clean_hours"] < 2 * TESTED * TESTED_S / 3600
+
+
+def test_the_page_shows_the_figures_and_pictures(
+    evaluated: Evaluated, report: dict[str, Any], tmp_path: Path
+) -> None:
+    write_page(report, evaluated, tmp_path / "new" / "report.html")
+    page = (tmp_path / "new" / "report.html").read_text()
+    assert page.count("<img") >= 1
+    assert f"{report['protocols']['A']['macro_f1']:.3f}" in page
 
 
 def test_the_top_level_is_protocol_a(report: dict[str, Any]) -> None:
@@ -145,7 +165,9 @@ def test_the_false_alarms_of_clean_windows_fall_with_the_rate_asked_for(
 
 
 def test_the_faults_of_both_kinds_were_injected(report: dict[str, Any]) -> None:
-    injected = [fault for one in report["protocols"].values() for fault in one["recall_by_fault"]]
+    injected = [
+        fault for one in report["protocols"].values() for fault in one["recall_by"]["fault"]
+    ]
     assert {fault.split(".")[0] for fault in injected} == {"camera", "arm"}
 
 
@@ -153,7 +175,13 @@ def test_the_same_seed_gives_the_same_report_and_another_does_not(
     report: dict[str, Any], trained: Path, tested: Path
 ) -> None:
     again, other = (
-        evaluate_checkpoint(trained, [str(tested)], seed, None, silent) for seed in (5, 6)
+        report_of(
+            evaluate_systems([trained], [str(tested)], seed, None, silent),
+            [str(tested)],
+            seed,
+            "weldfusion evaluate",
+        )
+        for seed in (5, 6)
     )
     assert str(again) == str(report)
     assert str(other["protocols"]) != str(report["protocols"])
@@ -173,6 +201,48 @@ def test_one_episode_is_too_few_to_train_and_calibrate_on(tmp_path: Path) -> Non
         train_checkpoint(SETTINGS, [str(data)], tmp_path / "out", None, silent)
 
 
+def test_autoencoders_are_taken_over_from_another_checkpoint(
+    trained: Path, folder: Path, tmp_path: Path
+) -> None:
+    data = [str(folder / "train.mcap")]
+    seed = SETTINGS.training.model_copy(update={"seed": 4})
+    settings = SETTINGS.model_copy(update={"training": seed})
+    path = train_checkpoint(settings, data, tmp_path, None, silent, encoders=trained)
+    first, second = load(trained), load(path)
+    assert second.card.training.epochs == first.card.training.epochs
+    ours, theirs = second.fusion.state_dict(), first.fusion.state_dict()
+    for key, tensor in ours.items():
+        if key.startswith(("encoders.", "decoders.", "scales.")):
+            assert torch.equal(tensor, theirs[key]), key
+    assert not torch.equal(
+        ours["inspector.evidences._arm._learnt.network.head.2.bias"],
+        theirs["inspector.evidences._arm._learnt.network.head.2.bias"],
+    )
+
+
+def test_recordings_to_calibrate_on_are_never_trained_on(
+    trained: Path, tested: Path, folder: Path, tmp_path: Path
+) -> None:
+    data, calibration = [str(folder / "train.mcap")], [str(tested)]
+    path = train_checkpoint(SETTINGS, data, tmp_path, None, silent, trained, calibration)
+    card = load(path).card
+    assert card.calibration.episodes == TESTED
+    assert card.training.episodes == 4 + TESTED
+    assert card.training.data == ("train.mcap", "tested.mcap")
+
+
+def test_a_plants_own_hours_set_thresholds_and_change_no_weight(
+    trained: Path, tested: Path, tmp_path: Path
+) -> None:
+    path = calibrate_checkpoint(trained, [str(tested)], tmp_path, None, silent)
+    before, after = load(trained), load(path)
+    assert after.hash == before.hash
+    assert after.card.calibrated_on == ("tested.mcap",)
+    assert after.card.calibration.episodes == TESTED
+    assert after.card.calibration != before.card.calibration
+    assert after.card.training == before.card.training
+
+
 def test_training_on_a_missing_recording_names_it(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"gone\.mcap"):
         train_checkpoint(SETTINGS, [str(tmp_path / "gone.mcap")], tmp_path, None, silent)
@@ -180,4 +250,4 @@ def test_training_on_a_missing_recording_names_it(tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_is_not_there_is_named(tmp_path: Path, tested: Path) -> None:
     with pytest.raises(CheckpointError, match=r"gone\.(json|safetensors)"):
-        evaluate_checkpoint(tmp_path / "gone.safetensors", [str(tested)], 0, None, silent)
+        evaluate_systems([tmp_path / "gone.safetensors"], [str(tested)], 0, None, silent)

@@ -13,6 +13,7 @@ from model.checkpoint import load
 from simulators.datasets import clean_windows, open_dataset
 from simulators.training import TrainSettings
 from stream.images import fit
+from tests.test_model_synthetic import HURRIED
 from tests.test_recordings_sequences import write_rows
 from weldfusion import app
 
@@ -28,7 +29,7 @@ TRAIN = {
         "camera": {"kind": "image", "size_px": [64, 64], "widths": [8, 16, 32]},
         "kinematics": {"kind": "vector", "samples": SAMPLES, "widths": [32, 32, 32]},
     },
-    "training": {"epochs": 1, "rounds": 1, "corrector_epochs": 1, "reconstructed": 1, "seed": 3},
+    "training": HURRIED.model_dump(mode="json") | {"seed": 3},
 }
 MAP = {
     "kind": "recording",

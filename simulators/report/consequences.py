@@ -111,7 +111,7 @@ def costs(report: Report) -> Section:
 
 def making(report: Report) -> Section:
     """Everything needed to make these figures again."""
-    model, windows = report.get("model") or {}, report.get("windows") or {}
+    model, windows = report.get("model") or {}, report.get("counts") or {}
     counted = (
         labelled("", count(windows.get(key)), f" {key.replace('_', ' ')}")
         for key in ("clean", "faulty", "left_out")

@@ -10,7 +10,8 @@ import torch
 from model.checkpoint import load
 from model.config import ModelConfig
 from model.windows import Batch
-from stream.engine import Engine, checkpoint_path
+from stream.checkpoints import checkpoint_path
+from stream.engine import Engine
 from stream.images import decode, fit
 from stream.pipeline import Pipeline
 from stream.topics import MqttTopics

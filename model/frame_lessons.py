@@ -1,0 +1,221 @@
+"""Frames from which a network learns what is clean: half of them disturbed, all under nuisances.
+
+Light, tint, a shift of the mount and another JPEG are not faults. They come to clean and disturbed
+frames alike, and to what the session remembers, so that nothing can be learnt from them.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from model.frame_disturbance import Disturbance, block_change, draw_disturbance
+from model.frame_net import MASK_CELLS
+from model.past import LEAST, REMEMBERED
+from model.windows import Index, Windows
+
+Pixels: TypeAlias = NDArray[np.uint8]
+Levels: TypeAlias = NDArray[np.float32]
+
+JPEG_QUALITY = 90
+VISIBLE_LEVELS = 2.0  # RMS change of the worst sixteenth of a side, below which nothing was done
+CELL_LEVELS = (1.5, 4.5)  # RMS change at which a cell begins to count as hit, and counts wholly
+RECALLED = (8, 17)  # clean frames whose mean stands for the session
+TRIES = 4
+NUISANCE_SHARE = 0.7
+KNOWN_SHARE = 0.85  # of the windows whose session has lasted long enough remember it
+SPOILT_SHARE = 0.08  # of the disturbed ones: the session began with the fault
+LASTING_SHARE = 0.7  # of the disturbances were there a frame ago
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Lesson:
+    """B frames. ``frames`` and ``previous`` uint8 (B, H, W, 3); ``usual`` float (B, 64, 64, 3) in
+    [0, 1], the mean of the frames at ``recalled`` (B, K), -1 where there are fewer; ``index`` (B,)
+    of the windows; ``disturbed`` (B,); ``cells`` (B, 32, 32) in [0, 1], where.
+    """
+
+    index: Index
+    frames: Pixels
+    previous: Pixels
+    has_previous: NDArray[np.bool_]
+    usual: Levels
+    recalled: Index
+    has_usual: NDArray[np.bool_]
+    disturbed: NDArray[np.bool_]
+    cells: Levels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Nuisance:
+    """What may change without a fault: ``gain`` (3,), a ramp of light and a shift in pixels."""
+
+    gain: Levels
+    ramp: float
+    heading: float
+    shift_px: tuple[float, float]
+
+    def __call__(self, levels: Levels, scale: float = 1.0) -> Levels:
+        """Apply it to a frame (H, W, 3) that is ``scale`` times as large as the shift is meant."""
+        height, width = levels.shape[:2]
+        across = np.cos(self.heading) * np.linspace(-1, 1, width, dtype=np.float32)[None, :]
+        down = np.sin(self.heading) * np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+        light = (1 + self.ramp * (across + down)).astype(np.float32)
+        x_px, y_px = (scale * shift for shift in self.shift_px)
+        matrix = np.array([[1, 0, x_px], [0, 1, y_px]], np.float32)
+        moved = cv2.warpAffine(levels, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(moved * light[..., None] * self.gain, np.float32)
+
+
+def draw_nuisance(random: Generator) -> Nuisance:
+    """Draw a change of light by up to a quarter and of the mount by a pixel or so."""
+    gain = np.exp(random.uniform(np.log(0.78), np.log(1.25))) * random.uniform(0.95, 1.05, 3)
+    x_px, y_px = random.normal(0, 0.9, 2)
+    return Nuisance(
+        gain=gain.astype(np.float32),
+        ramp=float(random.uniform(0, 0.12)),
+        heading=float(random.uniform(0, 2 * np.pi)),
+        shift_px=(float(x_px), float(y_px)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Classroom:
+    """The clean frames of one modality that lessons are drawn from.
+
+    ``small`` float16 (N, 64, 64, 3) in [0, 1], of all ``windows``; ``index`` those to be shown.
+    """
+
+    windows: Windows
+    name: str
+    small: NDArray[np.float16]
+    index: Index
+
+    def lesson(self, random: Generator, size: int) -> Lesson:
+        """Draw ``size`` frames."""
+        drawn = [self._frame(random, int(at)) for at in random.choice(self.index, size)]
+        return Lesson(
+            index=np.array([one.index for one in drawn]),
+            frames=np.stack([one.frame for one in drawn]),
+            previous=np.stack([one.previous for one in drawn]),
+            has_previous=np.array([one.has_previous for one in drawn]),
+            usual=np.stack([one.usual for one in drawn]),
+            recalled=np.stack([one.recalled for one in drawn]),
+            has_usual=np.array([one.has_usual for one in drawn]),
+            disturbed=np.array([one.disturbed for one in drawn]),
+            cells=np.stack([one.cells for one in drawn]),
+        )
+
+    def _frame(self, random: Generator, at: int) -> "_Shown":
+        nuisance = draw_nuisance(random) if random.random() < NUISANCE_SHARE else None
+        before = int(self.windows.previous[self.name][at])
+        frame = _under(nuisance, self.windows.images[self.name][at])
+        previous = _under(nuisance, self.windows.images[self.name][max(before, 0)])
+        recalled, has_usual = self._recalled(random, at)
+        usual = self._usual(recalled[recalled >= 0], nuisance)
+        cells = np.zeros((MASK_CELLS, MASK_CELLS), np.float32)
+        disturbed = random.random() < 0.5
+        if disturbed:
+            other = self.windows.images[self.name][self._elsewhere(random, at)]
+            clean = frame
+            disturbance, frame = _disturbed(random, clean, _under(nuisance, other))
+            cells = _hit_cells(clean, frame)
+            if random.random() < LASTING_SHARE:
+                previous = disturbance(previous, random)
+            if random.random() < SPOILT_SHARE:
+                usual = _shrunk(disturbance(_grown(usual, frame.shape), random))
+        return _Shown(
+            index=at,
+            frame=_recoded(frame),
+            previous=_recoded(previous),
+            has_previous=before >= 0,
+            usual=usual,
+            recalled=recalled,
+            has_usual=has_usual,
+            disturbed=disturbed,
+            cells=cells,
+        )
+
+    def _recalled(self, random: Generator, at: int) -> tuple[Index, bool]:
+        """Some of the windows before, as the session would remember; else the window itself."""
+        recalled = np.full(RECALLED[1], -1)
+        episode = self.windows.episode
+        pool = np.arange(max(0, at - REMEMBERED - 2), max(at - 1, 0))
+        pool = pool[episode[pool] == episode[at]]
+        if len(pool) < LEAST or random.random() > KNOWN_SHARE:
+            recalled[0] = at
+            return recalled, False
+        count = int(random.integers(*RECALLED))
+        recalled[:count] = random.choice(pool, count)
+        return recalled, True
+
+    def _elsewhere(self, random: Generator, at: int) -> int:
+        """A window of another time: mostly of this session, some way back."""
+        if random.random() < 0.2:
+            return int(random.choice(self.index))
+        back = int(np.exp(random.uniform(0, np.log(300))))
+        there = max(at - back, 0)
+        return there if self.windows.episode[there] == self.windows.episode[at] else max(at - 1, 0)
+
+    def _usual(self, recalled: Index, nuisance: Nuisance | None) -> Levels:
+        """The mean of small frames; a nuisance is linear, so it can come after the mean."""
+        mean = self.small[recalled].mean(0, dtype=np.float32)
+        height = self.windows.images[self.name].shape[1]
+        return mean if nuisance is None else nuisance(mean, len(mean) / height)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Shown:
+    """One frame of a `Lesson`."""
+
+    index: int
+    frame: Pixels
+    previous: Pixels
+    has_previous: bool
+    usual: Levels
+    recalled: Index
+    has_usual: bool
+    disturbed: bool
+    cells: Levels
+
+
+def _under(nuisance: Nuisance | None, frame: Pixels) -> Pixels:
+    if nuisance is None:
+        return frame
+    return np.clip(np.rint(nuisance(frame.astype(np.float32))), 0, 255).astype(np.uint8)
+
+
+def _disturbed(random: Generator, clean: Pixels, other: Pixels) -> tuple[Disturbance, Pixels]:
+    height, width = clean.shape[:2]
+    for _ in range(TRIES):
+        disturbance = draw_disturbance(random, height, width, other.astype(np.float32))
+        frame = disturbance(clean, random)
+        if block_change(clean, frame, height // 16).max() > VISIBLE_LEVELS:
+            break
+    return disturbance, frame
+
+
+def _hit_cells(clean: Pixels, frame: Pixels) -> Levels:
+    change = block_change(clean, frame, clean.shape[0] // MASK_CELLS)
+    low, high = CELL_LEVELS
+    return np.asarray(np.clip((change - low) / (high - low), 0, 1), np.float32)
+
+
+def _recoded(frame: Pixels) -> Pixels:
+    """Through a JPEG, as every replayed frame went."""
+    _, data = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+
+
+def _grown(small: Levels, shape: tuple[int, ...]) -> Pixels:
+    levels = np.clip(255 * small, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.resize(levels, (shape[1], shape[0])), np.uint8)
+
+
+def _shrunk(frame: Pixels) -> Levels:
+    side = 2 * MASK_CELLS
+    small = cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(small / np.float32(255), np.float32)

@@ -1,0 +1,60 @@
+"""Everything that method `evidence` learns, in its order, on top of trained autoencoders."""
+
+from pathlib import Path
+
+import torch
+
+from model.checkpoint import is_halved
+from model.config import TrainingConfig
+from model.descent import Position, Progress
+from model.fusion import Fusion
+from model.teaching import begin, fit_evidences
+from model.teaching_frames import teach_frame_restorer, teach_frames
+from model.teaching_vectors import teach_vector_restorer, teach_vectors
+from model.windows import Index, Windows
+
+
+def teach(
+    fusion: Fusion,
+    windows: Windows,
+    index: Index,
+    config: TrainingConfig,
+    directory: Path,
+    progress: Progress,
+) -> dict[str, float]:
+    """Teach the inspector on the clean windows at ``index``; return the losses it reached."""
+    learner = begin(fusion, windows, index, config, progress)
+    total = sum(len(fusion.evidence_modules(name)) for name in fusion.config.names)
+    for done, _ in enumerate(fit_evidences(learner)):
+        progress("evidence", done, total, None)
+    progress("evidence", total, total, None)
+    reached: dict[str, Position | None] = {}
+    for name in fusion.config.names:
+        image = name in learner.inspector.images
+        network, restorer = (
+            (teach_frames, teach_frame_restorer)
+            if image
+            else (teach_vectors, teach_vector_restorer)
+        )
+        for what, one in (("network", network), ("restorer", restorer)):
+            resume = directory / f".{fusion.config.name}.{name}.{what}.state"
+            reached[f"{name}_{what}"] = one(learner, name, config, resume, progress)
+    halve(fusion)
+    return {
+        f"{key}_{figure}": value
+        for key, position in reached.items()
+        if position is not None
+        for figure, value in (
+            ("loss", position.loss),
+            ("steps", float(position.step)),
+            ("minutes", position.elapsed_s / 60),
+        )
+    }
+
+
+@torch.no_grad()
+def halve(fusion: Fusion) -> None:
+    """Round what is stored in half precision, so that a loaded model is the one calibrated."""
+    for key, tensor in fusion.state_dict().items():
+        if is_halved(key):
+            tensor.copy_(tensor.half())

@@ -1,0 +1,236 @@
+"""Teaching the networks that see frames: one to tell disturbed from clean, one to restore."""
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.config import TrainingConfig
+from model.descent import Plan, Position, Progress, descend
+from model.evidence import View, pixels_of
+from model.frame_lessons import Classroom, Lesson
+from model.frame_net import Clues
+from model.inspector import Glance, clues_of
+from model.past import Past
+from model.scene import COMPONENTS, SMALL_PX, Scene, averaged
+from model.teaching import Learner
+from model.windows import Index, chunks
+
+BLIND_SHARE = 0.3  # of the frames are shown without what the vectors foretell
+WHERE_WEIGHT = 2.0
+WEIGHT_DECAY = 1e-4
+OLDEST = 120  # windows since the last clean one, while restoring is learnt
+FORGOTTEN_SHARE = 0.1  # of the frames are restored without any
+
+
+@torch.no_grad()
+def expectations(learner: Learner, name: str) -> Tensor:
+    """Return what each window's vectors foretell (N, components), by the scene that is fair to it.
+
+    In coefficients of that scene.
+    """
+    everything = np.arange(len(learner.windows))
+    expected = torch.zeros(len(everything), COMPONENTS)
+    for fold in (0, 1):
+        members = everything[learner.fold == fold]
+        scene = learner.scenes[fold][name]
+        for part in chunks(len(members), 1024):
+            expected[members[part]] = scene.expected(learner.pose(members[part]))
+    return expected
+
+
+def teach_frames(
+    learner: Learner, name: str, config: TrainingConfig, resume: Path, progress: Progress
+) -> Position:
+    """Teach the network of image modality ``name`` to tell disturbed frames from clean ones."""
+    network = learner.inspector.learnt_frames(name).network
+    network.to(memory_format=torch.channels_last).train()
+    index = learner.index[learner.windows.present[name][learner.index]]
+    classroom = Classroom(
+        windows=learner.windows, name=name, small=learner.small[name], index=index
+    )
+    expected = expectations(learner, name)
+    teaching = config.teaching
+
+    def make(step: int) -> Lesson:
+        return classroom.lesson(np.random.default_rng([config.seed, step]), teaching.frame_batch)
+
+    with ThreadPoolExecutor(1, "lessons") as pool:
+        ahead = _Ahead(pool=pool, make=make, waiting={})
+
+        def loss_of(step: int) -> Tensor:
+            lesson = ahead.get(step)
+            clues = lesson_clues(learner, name, lesson, expected, config.seed, step)
+            pixels = clues.pixels.contiguous(memory_format=torch.channels_last)
+            logit, cells = network(pixels, clues.planes())
+            told = torch.from_numpy(lesson.disturbed).to(logit)
+            where = torch.from_numpy(lesson.cells).to(cells)
+            return F.binary_cross_entropy_with_logits(
+                logit, told
+            ) + WHERE_WEIGHT * F.binary_cross_entropy_with_logits(cells, where)
+
+        plan = Plan(
+            stage=f"frames {name}",
+            steps=teaching.frame_steps,
+            minutes=teaching.frame_minutes,
+            learning_rate=teaching.learning_rate,
+            weight_decay=WEIGHT_DECAY,
+            origin=fingerprint("frames", name, index, config),
+            resume=resume,
+            save_every_s=config.save_every_s,
+        )
+        reached = descend(network, loss_of, plan, progress)
+    # as a loaded one is, which is bit for bit the same and no slower for a window at a time
+    network.to(memory_format=torch.contiguous_format).eval()
+    return reached
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Ahead:
+    """Lessons made on a thread of their own while the network learns the one before."""
+
+    pool: ThreadPoolExecutor
+    make: Callable[[int], Lesson]
+    waiting: dict[int, Future[Lesson]]
+
+    def get(self, step: int) -> Lesson:
+        lesson = self.waiting.pop(step, None) or self.pool.submit(self.make, step)
+        self.waiting[step + 1] = self.pool.submit(self.make, step + 1)
+        return lesson.result()
+
+
+@torch.no_grad()
+def lesson_clues(
+    learner: Learner, name: str, lesson: Lesson, expected: Tensor, seed: int, step: int
+) -> Clues:
+    """Return the clues of a lesson's frames, each with the scene that has not seen it."""
+    fold = learner.fold[lesson.index]
+    order = np.argsort(fold, kind="stable")
+    blind = np.random.default_rng([seed, step, 1]).random(len(order)) < BLIND_SHARE
+    parts = []
+    for number in (0, 1):
+        at = order[fold[order] == number]
+        if len(at):
+            scene = learner.scenes[number][name]
+            parts.append(_scene_clues(learner, name, lesson, expected, scene, at, blind))
+    back = torch.from_numpy(np.argsort(order))
+    fields = Clues.__dataclass_fields__
+    return Clues(**{key: torch.cat([getattr(p, key) for p in parts])[back] for key in fields})
+
+
+def _scene_clues(
+    learner: Learner,
+    name: str,
+    lesson: Lesson,
+    expected: Tensor,
+    scene: Scene,
+    at: Index,
+    blind: np.ndarray,
+) -> Clues:
+    pixels = pixels_of(torch.from_numpy(np.ascontiguousarray(lesson.frames[at])))
+    recalled = torch.from_numpy(lesson.recalled[at])
+    counted = (recalled >= 0).float()[..., None]
+    usual_expected = (expected[recalled.clamp_min(0)] * counted).sum(1) / counted.sum(1)
+    usual = torch.from_numpy(lesson.usual[at]).permute(0, 3, 1, 2).float()
+    foretold = ~blind[at] & scene.expects
+    for vector in learner.inspector.vectors:
+        foretold &= learner.windows.present[vector][lesson.index[at]]
+    view = View(
+        samples=pixels.new_empty(0),
+        frame=torch.from_numpy(np.ascontiguousarray(lesson.frames[at])),
+        previous=torch.from_numpy(np.ascontiguousarray(lesson.previous[at])),
+        has_previous=torch.from_numpy(lesson.has_previous[at]),
+        pixels=pixels,
+        small=averaged(pixels, SMALL_PX),
+    )
+    past = Past(
+        arrays={"usual_small": usual, "usual_expected": usual_expected},
+        usual=torch.from_numpy(lesson.has_usual[at]),
+        last=torch.from_numpy(lesson.has_usual[at]),
+        age=torch.zeros(len(at)),
+    )
+    seen = Glance(
+        scene=scene,
+        coefficients=scene.coefficients(view.small),
+        expected=expected[lesson.index[at]],
+        foretold=torch.from_numpy(foretold),
+    )
+    return clues_of(view, seen, past)
+
+
+def teach_frame_restorer(
+    learner: Learner, name: str, config: TrainingConfig, resume: Path, progress: Progress
+) -> Position:
+    """Teach the restorer of image modality ``name`` on pairs of clean windows of one episode."""
+    restorer = learner.inspector.frame_restorer(name).train()
+    scene = learner.inspector.scene(name)
+    index = learner.index[learner.windows.present[name][learner.index]]
+    with torch.no_grad():
+        spread = scene.spread
+        found = coefficients_of(learner, name)
+        expected = _fair_expectations(learner, name, scene) / spread
+        found = found / spread
+    episode = learner.windows.episode
+
+    def loss_of(step: int) -> Tensor:
+        random = np.random.default_rng([config.seed, step])
+        at = random.choice(index, 256)
+        age = np.exp(random.uniform(0, np.log(OLDEST), 256)).astype(np.int64)
+        before = np.maximum(at - age, 0)
+        known = (episode[before] == episode[at]) & (random.random(256) > FORGOTTEN_SHARE)
+        said = restorer(
+            found[before],
+            expected[before],
+            expected[at],
+            torch.from_numpy(age - 1).float(),
+            torch.from_numpy(known),
+        )
+        weight = spread.square() / spread.square().sum()
+        error: Tensor = ((said - found[at]).square().mean(0) * weight).sum()
+        return error
+
+    plan = Plan(
+        stage=f"restorer {name}",
+        steps=config.teaching.restoring_steps,
+        minutes=None,
+        learning_rate=1e-3,
+        weight_decay=1e-2,
+        origin=fingerprint("restorer", name, index, config),
+        resume=resume,
+        save_every_s=config.save_every_s,
+    )
+    reached = descend(restorer, loss_of, plan, progress)
+    restorer.eval()
+    return reached
+
+
+@torch.no_grad()
+def coefficients_of(learner: Learner, name: str) -> Tensor:
+    """Return the coefficients (N, components) of every window's frame, by the scene that stays."""
+    parts = [learner.small_frames(name, at) for at in chunks(len(learner.windows), 256)]
+    return torch.cat([learner.inspector.scene(name).coefficients(part) for part in parts])
+
+
+def _fair_expectations(learner: Learner, name: str, scene: Scene) -> Tensor:
+    """Return the expectations of the fair scenes in coefficients of ``scene`` (N, components)."""
+    expected = expectations(learner, name)
+    for fold in (0, 1):
+        members = np.flatnonzero(learner.fold == fold)
+        fair = learner.scenes[fold][name]
+        for part in chunks(len(members), 256):
+            at = members[part]
+            expected[at] = scene.coefficients(fair.picture(expected[at]))
+    return expected
+
+
+def fingerprint(what: str, name: str, index: Index, config: TrainingConfig) -> str:
+    """Return what must be equal for a training to be resumed; its length may change."""
+    teaching = config.teaching.model_dump_json(include={"frame_batch", "vector_batch"})
+    text = f"{what} {name} {config.seed} {config.teaching.learning_rate} {teaching}"
+    return hashlib.sha256(text.encode() + index.tobytes()).hexdigest()

@@ -1,0 +1,80 @@
+"""What a session remembers of its clean windows."""
+
+import numpy as np
+import pytest
+
+from model.past import LEAST, REMEMBERED, RENEWED, Memory, Trace, gathered
+
+SHAPES = {"usual_small": (3, 4, 4), "usual_expected": (2,), "last_coefficients": (2,)}
+
+
+def trace(level: float) -> Trace:
+    return Trace(
+        small={"camera": np.full((3, 4, 4), level, np.float32)},
+        coefficients={"camera": np.full(2, level, np.float32)},
+        expected={"camera": np.full(2, -level, np.float32)},
+        samples={"arm": np.full((5, 3), level, np.float32)},
+    )
+
+
+def passed(levels: list[float], clean: tuple[str, ...] = ("arm", "camera")) -> Memory:
+    memory = Memory()
+    for level in levels:
+        memory.add(trace(level), clean)
+    return memory
+
+
+def test_the_mean_of_all_windows_is_remembered_and_the_last_of_them() -> None:
+    camera = passed([0.25, 0.75]).now["camera"]
+    assert camera.arrays["usual_small"] == pytest.approx(0.5)
+    assert camera.arrays["usual_expected"] == pytest.approx(-0.5)
+    assert camera.arrays["last_coefficients"] == pytest.approx(0.75)
+    assert (camera.windows, camera.age) == (2, 0)
+
+
+def test_what_lies_far_back_is_forgotten() -> None:
+    camera = passed([1.0] * 20 + [0.0] * 6 * REMEMBERED).now["camera"]
+    assert camera.arrays["usual_small"].max() < 0.01
+
+
+def test_a_faulty_modality_is_not_remembered_and_what_is_known_of_it_ages() -> None:
+    memory = passed([0.5, 0.5])
+    for _ in range(3):
+        memory.add(trace(1.0), ["arm"])
+    assert memory.now["camera"].arrays["usual_small"] == pytest.approx(0.5)
+    assert (memory.now["camera"].age, memory.now["camera"].windows) == (3, 2)
+    assert memory.now["arm"].arrays["last_samples"] == pytest.approx(1.0)
+    assert memory.now["arm"].age == 0
+
+
+def test_what_windows_are_judged_by_changes_only_now_and_then() -> None:
+    memory = Memory()
+    for number in range(3 * RENEWED):
+        assert memory.until_renewed == RENEWED - number % RENEWED
+        before = memory.steady
+        memory.add(trace(0.1), ["camera"])
+        assert (memory.steady is before) == ((number + 1) % RENEWED != 0)
+    assert memory.steady["camera"].windows == 3 * RENEWED
+
+
+@pytest.mark.parametrize("cut", [0, 3, RENEWED, RENEWED + 5])
+def test_a_restored_memory_goes_on_as_the_one_that_was_stored(cut: int) -> None:
+    levels = np.random.default_rng(0).random(2 * RENEWED + 3).tolist()
+    whole, before = passed(levels), passed(levels[:cut])
+    after = Memory.restore(before.snapshot())
+    for level in levels[cut:]:
+        after.add(trace(level), ["arm", "camera"])
+    for name, known in whole.now.items():
+        for key, array in known.arrays.items():
+            assert np.array_equal(after.now[name].arrays[key], array)
+    assert after.until_renewed == whole.until_renewed
+    assert after.steady.keys() == whole.steady.keys()
+
+
+def test_too_few_windows_are_no_usual_picture_but_the_last_one_counts() -> None:
+    few, enough = passed([0.5] * (LEAST - 1)), passed([0.5] * LEAST)
+    past = gathered([None, few.now["camera"], enough.now["camera"]], SHAPES)
+    assert past.usual.tolist() == [False, False, True]
+    assert past.last.tolist() == [False, True, True]
+    assert past.arrays["usual_small"].shape == (3, 3, 4, 4)
+    assert not past.arrays["usual_small"][0].any()
