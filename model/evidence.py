@@ -4,9 +4,9 @@ No fault is ever shown to it. An evidence is larger the less a window looks like
 is large is decided by the calibration. New kinds join by subclassing `Evidence`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from torch import Tensor, nn
 
@@ -77,6 +77,10 @@ def vector_view(samples_BTC: Tensor) -> View:
     )
 
 
+Views: TypeAlias = Iterable[View]
+"""Clean training windows of one modality, in chunks, as often as a fit passes over them."""
+
+
 class Evidence(nn.Module):
     """One kind of evidence, a number for each of its ``names``.
 
@@ -88,27 +92,10 @@ class Evidence(nn.Module):
     session_dependent: ClassVar[bool] = False
     crossed: ClassVar[tuple[str, ...]] = ()
 
-    def fit(self, views: "Views") -> None:
+    def fit(self, views: Views) -> None:
         """Learn what clean windows look like."""
         raise NotImplementedError
 
     def forward(self, view: View) -> dict[str, Tensor]:
         """Return the evidence (B,) of each window, by name."""
         raise NotImplementedError
-
-
-class Views:
-    """Clean training windows of one modality, in chunks, as often as a fit passes over them.
-
-    ``episode`` (N,) numbers the episode of each window, in the order of the chunks.
-    """
-
-    def __init__(self, chunks: "Iterable[View]", episode: Tensor) -> None:
-        self._chunks = chunks
-        self.episode = episode
-
-    def __iter__(self) -> Iterator[View]:
-        return iter(self._chunks)
-
-    def __len__(self) -> int:
-        return len(self.episode)

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from torch import Tensor
 
 from model.config import TrainingConfig
 from model.descent import Progress
-from model.evidence import View, Views, pixels_of
+from model.evidence import View, pixels_of
 from model.fusion import Fusion
 from model.inspector import Inspector
 from model.scene import SMALL_PX, Scene, averaged
 from model.windows import Index, Windows, chunks
 
 ENOUGH_FRAMES = 6000  # spread over all; neighbours in time are much alike
+OLDEST = 120  # windows since the last clean one, while restoring is learnt
+FORGOTTEN_SHARE = 0.1  # of the windows are restored without any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -38,6 +41,22 @@ class Learner:
     small: Mapping[str, np.ndarray]
     fold: Index
     scenes: tuple[Mapping[str, Scene], Mapping[str, Scene]]
+
+    def members(self, name: str) -> Index:
+        """Return the windows to learn from in which modality ``name`` is present."""
+        return self.index[self.windows.present[name][self.index]]
+
+    def earlier(self, random: Generator, at: Index) -> tuple[Index, Tensor, Tensor]:
+        """Draw a window before each of those ``at``, as the last clean one before a fault.
+
+        Returns its number, how many windows it is old, and whether it counts: it is of the same
+        episode and was not forgotten, each (K,).
+        """
+        age = np.exp(random.uniform(0, np.log(OLDEST), len(at))).astype(np.int64)
+        before = np.maximum(at - age, 0)
+        same = self.windows.episode[before] == self.windows.episode[at]
+        known = same & (random.random(len(at)) > FORGOTTEN_SHARE)
+        return before, torch.from_numpy(age - 1).float(), torch.from_numpy(known)
 
     def pose(self, at: Index) -> Tensor:
         """Return the standardised vectors (K, inputs) of windows."""
@@ -75,7 +94,7 @@ def begin(
         scenes=(scenes[0], scenes[1]),
     )
     for name in inspector.images:
-        here = index[windows.present[name][index]]
+        here = learner.members(name)
         fit_scene(learner, name, learner.scenes[0][name], here[fold[here] == 1], config, progress)
         fit_scene(learner, name, learner.scenes[1][name], here[fold[here] == 0], config, progress)
         fit_scene(learner, name, inspector.scene(name), here, config, progress)
@@ -133,13 +152,10 @@ def fit_scene(
 def fit_evidences(learner: Learner) -> Iterator[str]:
     """Fit what has a closed form; yields what is being fitted."""
     for name in learner.fusion.config.names:
-        at = learner.index[learner.windows.present[name][learner.index]]
+        at = learner.members(name)
         if name in learner.inspector.images:
             at = at[:: max(1, len(at) // ENOUGH_FRAMES)]
-            # windows of one fold together, so that each chunk has one scene
-            at = at[np.argsort(learner.fold[at], kind="stable")]
-        episode = torch.from_numpy(learner.windows.episode[at])
-        views = Views(_Chunked(learner, at, name), episode)
+        views = _Chunked(learner, at, name)
         for module in learner.inspector.modules_of(name):
             yield f"{name}.{module.names[0]}"
             module.fit(views)

@@ -25,8 +25,6 @@ from model.windows import Index, chunks
 BLIND_SHARE = 0.3  # of the frames are shown without what the vectors foretell
 WHERE_WEIGHT = 2.0
 WEIGHT_DECAY = 1e-4
-OLDEST = 120  # windows since the last clean one, while restoring is learnt
-FORGOTTEN_SHARE = 0.1  # of the frames are restored without any
 
 
 @torch.no_grad()
@@ -51,7 +49,7 @@ def teach_frames(
     """Teach the network of image modality ``name`` to tell disturbed frames from clean ones."""
     network = learner.inspector.learnt_frames(name).network
     network.to(memory_format=torch.channels_last).train()
-    index = learner.index[learner.windows.present[name][learner.index]]
+    index = learner.members(name)
     classroom = Classroom(
         windows=learner.windows, name=name, small=learner.small[name], index=index
     )
@@ -170,27 +168,18 @@ def teach_frame_restorer(
     """Teach the restorer of image modality ``name`` on pairs of clean windows of one episode."""
     restorer = learner.inspector.frame_restorer(name).train()
     scene = learner.inspector.scene(name)
-    index = learner.index[learner.windows.present[name][learner.index]]
+    index = learner.members(name)
     with torch.no_grad():
         spread = scene.spread
         found = coefficients_of(learner, name)
         expected = _fair_expectations(learner, name, scene) / spread
         found = found / spread
-    episode = learner.windows.episode
 
     def loss_of(step: int) -> Tensor:
         random = np.random.default_rng([config.seed, step])
         at = random.choice(index, 256)
-        age = np.exp(random.uniform(0, np.log(OLDEST), 256)).astype(np.int64)
-        before = np.maximum(at - age, 0)
-        known = (episode[before] == episode[at]) & (random.random(256) > FORGOTTEN_SHARE)
-        said = restorer(
-            found[before],
-            expected[before],
-            expected[at],
-            torch.from_numpy(age - 1).float(),
-            torch.from_numpy(known),
-        )
+        before, age, known = learner.earlier(random, at)
+        said = restorer(found[before], expected[before], expected[at], age, known)
         weight = spread.square() / spread.square().sum()
         error: Tensor = ((said - found[at]).square().mean(0) * weight).sum()
         return error

@@ -13,8 +13,6 @@ from model.descent import Plan, Position, Progress, descend
 from model.restorers import gated
 from model.teaching import Learner
 from model.teaching_frames import (
-    FORGOTTEN_SHARE,
-    OLDEST,
     WEIGHT_DECAY,
     coefficients_of,
     fingerprint,
@@ -33,7 +31,7 @@ class Windowful:
     def __init__(self, learner: Learner, name: str, learnt: LearntVectors) -> None:
         modality = learner.fusion.config.modalities[name]
         self.scale = learner.fusion.scale(name)
-        self.index = learner.index[learner.windows.present[name][learner.index]]
+        self.index = learner.members(name)
         self.values = learner.windows.vectors[name]
         spread = learnt.past.spread * self.scale.std
         self.channels: Channels = describe(
@@ -110,24 +108,14 @@ def teach_vector_restorer(
     windowful = Windowful(learner, name, learnt)
     beside = beside_of(learner)
     restorer = learner.inspector.vector_restorer(name).train()
-    episode = learner.windows.episode
 
     def loss_of(step: int) -> Tensor:
         random = np.random.default_rng([config.seed, step])
         at, shown, _, _ = windowful.drawn(random, 128, DISTURBED_SHARE)
-        age = np.exp(random.uniform(0, np.log(OLDEST), len(at))).astype(np.int64)
-        before = np.maximum(at - age, 0)
-        known = (episode[before] == episode[at]) & (random.random(len(at)) > FORGOTTEN_SHARE)
+        before, age, known = learner.earlier(random, at)
         with torch.no_grad():
             hit = learnt.network(learnt.clues(shown))[1]
-        said = restorer(
-            shown,
-            windowful.clean(before),
-            hit,
-            beside[at],
-            torch.from_numpy(age - 1).float(),
-            torch.from_numpy(known),
-        )
+        said = restorer(shown, windowful.clean(before), hit, beside[at], age, known)
         wanted = windowful.clean(at)
         predicted, _ = said
         restored = (gated(shown, *said) - wanted).square().mean()

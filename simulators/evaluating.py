@@ -12,7 +12,7 @@ import numpy as np
 
 from model.alarm_figures import Injected as InjectedFault
 from model.alarm_figures import Observed, Raised
-from model.checkpoint import Loaded, load
+from model.checkpoint import Loaded, load, read_card
 from model.correction_errors import PairErrors, pair_errors
 from model.evaluation import CLEAN, Floats
 from model.judged import Judged
@@ -20,7 +20,7 @@ from model.windows import Batch, Index
 from simulators.datasets import Dataset, Progress, open_dataset, records_of
 from simulators.injected import LEFT_OUT, Injected, inject
 from simulators.raised import raised_alarms
-from simulators.recordings.recording import Episode, Recording, RecordingError
+from simulators.recordings.recording import RecordingError
 from simulators.windowing import windows_of
 from stream.alarms import AlarmRule
 from stream.config import ModelSettings
@@ -109,7 +109,7 @@ def evaluate_systems(
     paths: Sequence[Path], data: Sequence[str], seed: int, map_path: Path | None, progress: Progress
 ) -> Evaluated:
     """Judge the episodes of recordings, clean and by protocols A and B."""
-    card = load(paths[0]).card
+    card = read_card(paths[0].with_suffix(".json"))
     spreads = {name: np.array(values) for name, values in card.spreads.items()}
     dataset = open_dataset(data, lambda _: card.model, spreads=spreads, map_path=map_path)
     systems = open_systems(paths, dataset)
@@ -122,8 +122,10 @@ def evaluate_systems(
     episodes = dataset.episodes
     for done, (number, recording, episode) in enumerate(episodes):
         progress("episodes", done, len(episodes))
+        records = records_of(dataset, recording, episode)
+        windows = list(windows_of(records, dataset.settings, dataset.injections()))
         for system in systems:
-            _judge_clean(system, dataset, recording, episode, number, gathered[system.name])
+            _judge_clean(system, windows, number, gathered[system.name]["clean"])
         for protocol in PROTOCOLS:
             injected = inject(dataset, recording, episode, number, protocol, seed)
             if injected is None:
@@ -137,28 +139,17 @@ def evaluate_systems(
     return Evaluated(systems=systems, dataset=dataset, gathered=gathered, samples=samples)
 
 
-def _judge_clean(
-    system: System,
-    dataset: Dataset,
-    recording: Recording,
-    episode: Episode,
-    number: int,
-    into: Mapping[str, Gathered],
-) -> None:
-    if system.engine is None:
+def _judge_clean(system: System, windows: Sequence[Window], number: int, into: Gathered) -> None:
+    if system.engine is None or not windows:
         return
-    records = records_of(dataset, recording, episode)
-    windows = list(windows_of(records, dataset.settings, dataset.injections()))
-    if windows:
-        scores = _scores(system.engine, windows)
-        clean = into["clean"]
-        clean.scores.append(scores)
-        clean.truth.append(np.full(len(windows), CLEAN))
-        clean.episode.append(np.full(len(windows), number))
-        clean.fault.extend([""] * len(windows))
-        clean.severity.append(np.zeros(len(windows)))
-        clean.effect.append(np.zeros(len(windows)))
-        _watch_alarms(clean, scores, windows, number)
+    scores = _scores(system.engine, windows)
+    into.scores.append(scores)
+    into.truth.append(np.full(len(windows), CLEAN))
+    into.episode.append(np.full(len(windows), number))
+    into.fault.extend([""] * len(windows))
+    into.severity.append(np.zeros(len(windows)))
+    into.effect.append(np.zeros(len(windows)))
+    _watch_alarms(into, scores, windows, number)
 
 
 def _judge_faulty(system: System, injected: Injected, number: int, into: Gathered) -> None:

@@ -194,14 +194,9 @@ class Engine:
             _shares([self._steady(window) for window in windows], self._size),
         )
         # one window after another, because each may change its session's baseline
-        judged = [self._judge(loaded, one) for share in shares for one in share]
-        doubtful = [one for one in judged if one.is_doubtful]
-        by_share: dict[int, list[Judged]] = {}
-        for one in doubtful:
-            by_share.setdefault(id(one.inferred.said), []).append(one)
-        corrected = self._threads.map(partial(_correct_share, loaded), by_share.values())
-        found = {id(one): latents for share in corrected for one, latents in share}
-        return [_verdict(loaded, one, found.get(id(one), {})) for one in judged]
+        judged = [[self._judge(loaded, one) for one in share] for share in shares]
+        verdicts = self._threads.map(partial(_correct_share, loaded), judged)
+        return [verdict for share in verdicts for verdict in share]
 
     def _judge(self, loaded: Loaded, one: Inferred) -> Judged:
         """Score a window against its session's baseline, which it then joins where it is clean."""
@@ -277,18 +272,18 @@ def _infer_share(
     ]
 
 
-def _correct_share(
-    loaded: Loaded, share: Sequence[Judged]
-) -> list[tuple[Judged, dict[str, Latent]]]:
-    """Corrected latents of windows that were inferred together."""
-    index = np.array([one.inferred.at for one in share])
-    past = loaded.fusion.past([one.remembered for one in share])
-    corrected = loaded.fusion.correct(share[0].inferred.said, index, past)
-    values = {name: latents.cpu().numpy() for name, latents in corrected.items()}
-    return [
-        (one, {name: latents[at] for name, latents in values.items()})
-        for at, one in enumerate(share)
-    ]
+def _correct_share(loaded: Loaded, share: Sequence[Judged]) -> list[Verdict]:
+    """The verdicts of windows that were inferred together; corrects those that need it."""
+    doubtful = [one for one in share if one.is_doubtful]
+    found: dict[int, dict[str, Latent]] = {}
+    if doubtful:
+        index = np.array([one.inferred.at for one in doubtful])
+        past = loaded.fusion.past([one.remembered for one in doubtful])
+        corrected = loaded.fusion.correct(share[0].inferred.said, index, past)
+        values = {name: latents.cpu().numpy() for name, latents in corrected.items()}
+        for row, at in enumerate(index.tolist()):
+            found[at] = {name: latents[row] for name, latents in values.items()}
+    return [_verdict(loaded, one, found.get(one.inferred.at, {})) for one in share]
 
 
 def _verdict(loaded: Loaded, one: Judged, corrected: Mapping[str, Latent]) -> Verdict:
