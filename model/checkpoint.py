@@ -23,7 +23,10 @@ from model.fusion import Fusion
 from model.precision import choose, choose_device
 
 FORMAT = 1
-HALVED = (".basis", ".expectation.", ".restorers.")  # values of half precision, and stored so
+# Values of half precision, and stored so.
+HALVED = (".basis", ".expectation.", ".restorers.", "._learnt.network.", ".mean_image")
+
+SHARED = ("scales.", "encoders.", "decoders.")  # by all methods
 
 
 class CheckpointError(ValueError):
@@ -87,6 +90,14 @@ class Loaded:
     hash: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Autoencoders:
+    """Scales, encoders and decoders of a checkpoint of any method, and what it says of itself."""
+
+    card: Card
+    tensors: Mapping[str, Tensor]
+
+
 def save(directory: Path, name: str, fusion: Fusion, card: Card) -> Path:
     """Write ``name``.safetensors and ``name``.json into ``directory``; return the former's path."""
     data = save_tensors({key: _stored(key, value) for key, value in fusion.state_dict().items()})
@@ -103,7 +114,24 @@ def load(path: Path, device: str = "auto", precision: Precision = "auto") -> Loa
 
     Raises CheckpointError where a file is missing, truncated, altered or of another model.
     """
-    path = Path(path)
+    card, tensors = _verified(Path(path))
+    fusion = Fusion(card.model)
+    _fill(fusion, tensors, path)
+    fusion.calibration = card.calibration
+    target = choose_device(device)
+    wanted = card.model.precision if precision == "auto" else precision
+    fusion.precision = choose(wanted, target)
+    return Loaded(fusion=fusion.to(target).eval(), card=card, hash=card.sha256)
+
+
+def load_autoencoders(path: Path) -> Autoencoders:
+    """Read of a checkpoint what all methods share. Raises CheckpointError as `load` does."""
+    card, tensors = _verified(Path(path))
+    shared = {key: one.float() for key, one in tensors.items() if key.startswith(SHARED)}
+    return Autoencoders(card=card, tensors=shared)
+
+
+def _verified(path: Path) -> tuple[Card, dict[str, Tensor]]:
     card = read_card(path.with_suffix(".json"))
     data = _read(path)
     found = hashlib.sha256(data).hexdigest()
@@ -112,13 +140,7 @@ def load(path: Path, device: str = "auto", precision: Precision = "auto") -> Loa
             f"{path}: sha256 is {found[:12]}…, {path.with_suffix('.json').name} expects "
             f"{card.sha256[:12]}…; the file is truncated, altered or of another training"
         )
-    fusion = Fusion(card.model)
-    _fill(fusion, _tensors(path, data), path)
-    fusion.calibration = card.calibration
-    target = choose_device(device)
-    wanted = card.model.precision if precision == "auto" else precision
-    fusion.precision = choose(wanted, target)
-    return Loaded(fusion=fusion.to(target).eval(), card=card, hash=found)
+    return card, _tensors(path, data)
 
 
 def read_card(path: Path) -> Card:

@@ -169,13 +169,13 @@ class TeachingConfig(_Frozen):
     """
 
     frame_steps: int = Field(default=40_000, ge=0)
-    frame_minutes: float | None = Field(default=20.0, gt=0)
+    frame_minutes: float | None = Field(default=30.0, gt=0)
     frame_batch: int = Field(default=24, ge=2)
-    vector_steps: int = Field(default=8_000, ge=0)
-    vector_minutes: float | None = Field(default=6.0, gt=0)
+    vector_steps: int = Field(default=40_000, ge=0)
+    vector_minutes: float | None = Field(default=14.0, gt=0)
     vector_batch: int = Field(default=96, ge=2)
     expectation_steps: int = Field(default=3_000, ge=1)
-    foretelling_steps: int = Field(default=3_000, ge=1)
+    foretelling_steps: int = Field(default=3_500, ge=1)
     restoring_steps: int = Field(default=5_000, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
 

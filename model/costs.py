@@ -38,10 +38,10 @@ def _parts(fusion: Fusion, batch: Batch) -> dict[str, Callable[[], object]]:
         parts[f"encode {name}"] = partial(fusion.encode, name, views[name])
     inspector = fusion.inspector
     if inspector is not None:
-        seen = inspector.glances(views, batch.present)
+        seen = inspector.seen(views, batch.present)
         past = fusion.no_past(1)
         parts["scene"] = lambda: inspector.clued(views, seen, past)
-        parts["foretelling"] = lambda: inspector.glances(views, batch.present)
+        parts["foretelling"] = lambda: inspector.seen(views, batch.present)
         for name in fusion.config.names:
             for module in fusion.evidence_modules(name):
                 parts[f"{name}: {', '.join(module.names)}"] = partial(module, said.views[name])

@@ -21,8 +21,9 @@ class View:
 
     ``samples`` float (B, T, C), standardised, of a vector modality, else empty. Of an image
     modality ``frame`` and ``previous`` uint8 (B, H, W, 3), ``has_previous`` bool (B,), ``pixels``
-    float (B, 3, H, W) in [0, 1], and ``small``, the same averaged to (B, 3, 64, 64). ``clues`` say
-    more of an image where the evidence asks for it.
+    float (B, 3, H, W) in [0, 1], and ``small``, the same averaged to (B, 3, 64, 64). Where evidence
+    asks for it, ``clues`` say more of an image, and ``unexplained`` (B, T, C) what other channels
+    and the session leave over of a vector, in usual spreads.
     """
 
     samples: Tensor
@@ -32,6 +33,7 @@ class View:
     pixels: Tensor
     small: Tensor
     clues: Clues | None = None
+    unexplained: Tensor | None = None
 
     def at(self, index: Tensor) -> "View":
         """Return the windows at ``index``."""
@@ -47,6 +49,7 @@ class View:
             pixels=chosen(self.pixels),
             small=chosen(self.small),
             clues=None if self.clues is None else self.clues.at(index),
+            unexplained=None if self.unexplained is None else self.unexplained[index],
         )
 
 

@@ -136,12 +136,12 @@ class Fusion(nn.Module):
             return [Trace()] * len(batch)
         batch = batch.to(self.device)
         views = self.views(batch)
-        return self.inspector.traces(views, self.inspector.glances(views, batch.present))
+        return self.inspector.traces(views, self.inspector.seen(views, batch.present))
 
     def _inspected(
         self, inspector: Inspector, views: dict[str, View], batch: Batch, recall: Recall | None
     ) -> tuple[dict[str, View], list[Trace], Mapping[str, Past]]:
-        seen = inspector.glances(views, batch.present)
+        seen = inspector.seen(views, batch.present)
         traces = inspector.traces(views, seen)
         past = self.no_past(len(batch)) if recall is None else recall(traces)
         return inspector.clued(views, seen, past), traces, past
@@ -294,7 +294,7 @@ class Fusion(nn.Module):
             colour = mean.mean((1, 2))
             variance = square.mean((1, 2)) - colour**2
             self.scale(name).fit(colour, variance.clamp_min(1e-6).sqrt())
-            cast(ImageDecoder, self.decoder(name)).mean_image.copy_(mean)
+            cast(ImageDecoder, self.decoder(name)).mean_image.copy_(mean.half())  # as stored
 
 
 def _pixel_moments(images: np.ndarray, index: Index) -> tuple[Tensor, Tensor]:

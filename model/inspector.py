@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from model.config import ModelConfig
 from model.evidence import Evidence, View, pixels_of
+from model.foretelling import Foretelling, Foretold
 from model.frame_net import Clues
 from model.image_evidence import Learnt, image_evidences
 from model.past import Past, Trace
@@ -37,8 +38,16 @@ class Glance:
     foretold: Tensor
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Seen:
+    """What the modalities of B windows say before their session is asked."""
+
+    images: Mapping[str, Glance]
+    vectors: Mapping[str, Foretold]
+
+
 class Inspector(nn.Module):
-    """Scenes, evidences and restorers of one station."""
+    """Scenes, foretellings, evidences and restorers of one station."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -47,6 +56,9 @@ class Inspector(nn.Module):
         self.vectors = [name for name in config.names if name not in self.images]
         inputs = sum(self._values(name) for name in self.vectors)
         self.scenes = nn.ModuleDict({key_of(name): Scene(inputs) for name in self.images})
+        self.foretellings = nn.ModuleDict(
+            {key_of(name): Foretelling(config.modalities[name]) for name in self.vectors}
+        )
         self.evidences = nn.ModuleDict()
         self.restorers = nn.ModuleDict()
         for name in config.names:
@@ -76,7 +88,14 @@ class Inspector(nn.Module):
                 "last_expected": (COMPONENTS,),
             }
         modality = self.config.modalities[name]
-        return {"last_samples": (modality.samples, modality.channels)}
+        return {
+            "last_samples": (modality.samples, modality.channels),
+            "friction": (2, modality.channels),
+        }
+
+    def foretelling(self, name: str) -> Foretelling:
+        """Return what foretells the channels of vector modality ``name``."""
+        return cast(Foretelling, self.foretellings[key_of(name)])
 
     def scene(self, name: str) -> Scene:
         """Return the scene of image modality ``name``."""
@@ -113,30 +132,37 @@ class Inspector(nn.Module):
         size = len(next(iter(present.values())))
         return torch.cat(parts, dim=1) if parts else torch.zeros(size, 0)
 
-    def glances(
+    def seen(
         self,
         views: Mapping[str, View],
         present: Mapping[str, Tensor],
         scenes: Mapping[str, Scene] | None = None,
-    ) -> dict[str, Glance]:
-        """Return what each image says by itself; ``scenes`` stand in for the inspector's own."""
-        seen = {}
+    ) -> Seen:
+        """Return what each modality says by itself; ``scenes`` stand in for the inspector's own."""
+        images = {}
         for name in self.images:
             scene = self.scene(name) if scenes is None else scenes[name]
-            seen[name] = Glance(
+            images[name] = Glance(
                 scene=scene,
                 coefficients=scene.coefficients(views[name].small),
                 expected=scene.expected(self.pose(views, present)),
                 foretold=self._foretold(present),
             )
-        return seen
+        vectors = {name: self.foretelling(name)(views[name].samples) for name in self.vectors}
+        return Seen(images=images, vectors=vectors)
 
     def clued(
-        self, views: Mapping[str, View], seen: Mapping[str, Glance], past: Mapping[str, Past]
+        self, views: Mapping[str, View], seen: Seen, past: Mapping[str, Past]
     ) -> dict[str, View]:
-        """Return the views, those of images with their clues."""
-        clues = {name: clues_of(views[name], one, past[name]) for name, one in seen.items()}
-        return {name: replace(view, clues=clues.get(name)) for name, view in views.items()}
+        """Return the views with what their evidences ask for."""
+        clued = dict(views)
+        for name, glance in seen.images.items():
+            clued[name] = replace(views[name], clues=clues_of(views[name], glance, past[name]))
+        for name, foretold in seen.vectors.items():
+            friction = past[name].arrays["friction"]
+            left = self.foretelling(name).unexplained(foretold, friction)
+            clued[name] = replace(views[name], unexplained=left)
+        return clued
 
     def _foretold(self, present: Mapping[str, Tensor]) -> Tensor:
         """Return in which windows (B,) every vector is there, so that a pose is known."""
@@ -167,7 +193,7 @@ class Inspector(nn.Module):
         hit = (
             window.new_zeros(len(window), channels)
             if learnt is None
-            else learnt.network(learnt.clues(window))[1]
+            else learnt.network(learnt.clues(views[name]))[1]
         )
         beside = self.beside(views, present)
         last = past.arrays["last_samples"]
@@ -201,11 +227,12 @@ class Inspector(nn.Module):
         mask = F.interpolate(share[:, None], size, mode="bilinear")
         return torch.lerp(clues.pixels, painted, mask)
 
-    def traces(self, views: Mapping[str, View], seen: Mapping[str, Glance]) -> list[Trace]:
+    def traces(self, views: Mapping[str, View], seen: Seen) -> list[Trace]:
         """Return what each of the B windows may leave behind."""
         small = {name: views[name].small.cpu().numpy() for name in self.images}
-        found = {name: one.coefficients.cpu().numpy() for name, one in seen.items()}
-        expected = {name: one.expected.cpu().numpy() for name, one in seen.items()}
+        found = {name: one.coefficients.cpu().numpy() for name, one in seen.images.items()}
+        expected = {name: one.expected.cpu().numpy() for name, one in seen.images.items()}
+        friction = {name: one.friction().cpu().numpy() for name, one in seen.vectors.items()}
         samples = {name: views[name].samples.cpu().numpy() for name in self.vectors}
         size = len(next(iter({**small, **samples}.values())))
         return [
@@ -214,6 +241,7 @@ class Inspector(nn.Module):
                 coefficients={name: values[at] for name, values in found.items()},
                 expected={name: values[at] for name, values in expected.items()},
                 samples={name: values[at] for name, values in samples.items()},
+                friction={name: values[at] for name, values in friction.items()},
             )
             for at in range(size)
         ]

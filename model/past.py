@@ -16,7 +16,8 @@ from torch import Tensor
 Array: TypeAlias = NDArray[np.float32]
 Half: TypeAlias = NDArray[np.float16]
 
-REMEMBERED = 60  # windows over which the running mean goes
+REMEMBERED = 60  # windows over which the running means of pictures go
+WORN = 240  # and of friction: an arm may rest for seconds
 LEAST = 10  # windows before it counts
 RENEWED = 16  # windows after which what is judged by is renewed
 
@@ -26,21 +27,23 @@ class Trace:
     """What one window may leave behind, by modality.
 
     Of images ``small`` (3, 64, 64), its ``coefficients`` and the ``expected`` ones, each
-    (components,); of vectors ``samples`` (T, C), standardised.
+    (components,); of vectors ``samples`` (T, C), standardised, and ``friction`` (2, C).
     """
 
     small: Mapping[str, Array] = field(default_factory=dict)
     coefficients: Mapping[str, Array] = field(default_factory=dict)
     expected: Mapping[str, Array] = field(default_factory=dict)
     samples: Mapping[str, Array] = field(default_factory=dict)
+    friction: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Recollection:
     """What is remembered of one modality; ``arrays`` by name, empty before the first window.
 
-    ``usual_small`` and ``usual_expected`` are running means; ``last_…`` is of the last clean
-    window, ``age`` windows ago. They are kept in half precision, so that a snapshot loses nothing.
+    ``usual_small``, ``usual_expected`` and ``friction`` are running means; ``last_…`` is of the
+    last clean window, ``age`` windows ago. They are kept in half precision, so that a snapshot
+    loses nothing.
     """
 
     windows: int = 0
@@ -122,19 +125,37 @@ def _followed(known: Recollection, trace: Trace, name: str, clean: bool) -> Reco
         return replace(known, age=known.age + 1)
     windows = known.windows + 1
     if name in trace.samples:
-        arrays = {"last_samples": trace.samples[name].astype(np.float16)}
+        arrays = _remembered_vector(known, trace, name, windows)
     else:
         arrays = _remembered_image(known, trace, name, windows)
     return Recollection(windows=windows, age=0, arrays=arrays)
 
 
+def running_mean(before: Array | Half, value: Array, windows: int, longest: int) -> Array:
+    """Return the mean with one more value, the ``windows``-th; of about the ``longest`` last."""
+    return np.asarray(before + np.float32(1 / min(windows, longest)) * (value - before))
+
+
+def _remembered_vector(
+    known: Recollection, trace: Trace, name: str, windows: int
+) -> dict[str, Half]:
+    friction = trace.friction[name]
+    before = known.arrays.get("friction", friction)
+    mean = running_mean(before, friction, windows, WORN)
+    return {
+        "last_samples": trace.samples[name].astype(np.float16),
+        "friction": mean.astype(np.float16),
+    }
+
+
 def _remembered_image(
     known: Recollection, trace: Trace, name: str, windows: int
 ) -> dict[str, Half]:
-    weight = np.float32(1 / min(windows, REMEMBERED))
     values = {"usual_small": trace.small[name], "usual_expected": trace.expected[name]}
-    before = {key: known.arrays.get(key, value) for key, value in values.items()}
-    usual = {key: before[key] + weight * (value - before[key]) for key, value in values.items()}
+    usual = {
+        key: running_mean(known.arrays.get(key, value), value, windows, REMEMBERED)
+        for key, value in values.items()
+    }
     last = {
         "last_coefficients": trace.coefficients[name],
         "last_expected": trace.expected[name],

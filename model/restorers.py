@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from model.scene import COMPONENTS
 
 FRAME_WIDTH = 384
-VECTOR_WIDTHS = (512, 512)
+VECTOR_WIDTH = 512
+VECTOR_WEIGHTS = 1_000_000  # at most, in the first and the last layer: many channels, less width
 AGE_UNIT = 30.0  # windows; ages are given as logarithms about it
 
 
@@ -52,14 +53,15 @@ class VectorRestorer(nn.Module):
     def __init__(self, samples: int, channels: int, beside: int) -> None:
         super().__init__()
         values = samples * channels
-        a, b = VECTOR_WIDTHS
+        inputs, outputs = 2 * values + channels + beside + 2, values + channels
+        width = min(VECTOR_WIDTH, VECTOR_WEIGHTS // (inputs + outputs))
         self.shape = (samples, channels)
         self.layers = nn.Sequential(
-            nn.Linear(2 * values + channels + beside + 2, a),
+            nn.Linear(inputs, width),
             nn.GELU(),
-            nn.Linear(a, b),
+            nn.Linear(width, width),
             nn.GELU(),
-            nn.Linear(b, values + channels),
+            nn.Linear(width, outputs),
         )
 
     def forward(

@@ -6,7 +6,7 @@ stays sees all. On its own windows a residual would be too small.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from model.descent import Progress
 from model.evidence import View, pixels_of
 from model.fusion import Fusion
 from model.inspector import Inspector
+from model.past import WORN, running_mean
 from model.scene import SMALL_PX, Scene, averaged
 from model.windows import Index, Windows, chunks
 
@@ -32,6 +33,8 @@ class Learner:
 
     ``index`` are the windows to learn from; ``small[name]`` float16 (N, 64, 64, 3) of all windows;
     ``fold`` (N,) 0 or 1, and ``scenes[fold][name]`` the scene that has not seen windows of it.
+    Of vectors, ``friction[name]`` (N, 2, C) is what a session would remember at each window, and
+    ``left[name]`` (N, T, C) what it leaves unexplained there.
     """
 
     fusion: Fusion
@@ -41,6 +44,8 @@ class Learner:
     small: Mapping[str, np.ndarray]
     fold: Index
     scenes: tuple[Mapping[str, Scene], Mapping[str, Scene]]
+    friction: dict[str, Tensor] = field(default_factory=dict)
+    left: dict[str, Tensor] = field(default_factory=dict)
 
     def members(self, name: str) -> Index:
         """Return the windows to learn from in which modality ``name`` is present."""
@@ -66,6 +71,11 @@ class Learner:
             name: torch.from_numpy(flags[at]) for name, flags in self.windows.present.items()
         }
         return self.inspector.pose(views, present)
+
+    def vector_view(self, name: str, at: Index) -> View:
+        """Return windows of a vector modality with what their session leaves unexplained."""
+        view = self.fusion.view(self.windows.take(at, [name]), name)
+        return replace(view, unexplained=self.left[name][at])
 
     def small_frames(self, name: str, at: Index) -> Tensor:
         """Return small frames (K, 3, 64, 64) in [0, 1]."""
@@ -98,6 +108,8 @@ def begin(
         fit_scene(learner, name, learner.scenes[0][name], here[fold[here] == 1], config, progress)
         fit_scene(learner, name, learner.scenes[1][name], here[fold[here] == 0], config, progress)
         fit_scene(learner, name, inspector.scene(name), here, config, progress)
+    for name in inspector.vectors:
+        fit_foretelling(learner, name, config, progress)
     return learner
 
 
@@ -148,6 +160,48 @@ def fit_scene(
             progress(f"scene {name}", step, steps, loss)
 
 
+def fit_foretelling(
+    learner: Learner, name: str, config: TrainingConfig, progress: Progress
+) -> None:
+    """Fit what foretells the channels of vector modality ``name``, then what a session adds."""
+    foretelling, windows = learner.inspector.foretelling(name), learner.windows
+    x_NTC = torch.cat(
+        [
+            learner.fusion.view(windows.take(at, [name]), name).samples
+            for at in chunks(len(windows), 1024)
+        ]
+    )
+    members = learner.members(name)
+    steps = config.teaching.foretelling_steps
+    for step, loss in foretelling.fit(x_NTC[members], steps, config.seed):
+        progress(f"foretelling {name}", step, steps, loss)
+    parts = list(chunks(len(x_NTC), 1024))
+    with torch.no_grad():
+        foretold = [foretelling(x_NTC[at]) for at in parts]
+        said = torch.cat([one.friction() for one in foretold])
+        friction = _remembered(said, windows.episode, windows.present[name])
+        left = [
+            foretelling.unexplained(one, friction[at])
+            for one, at in zip(foretold, parts, strict=True)
+        ]
+        learner.friction[name] = friction
+        learner.left[name] = foretelling.fit_spread(torch.cat(left), members)
+
+
+def _remembered(friction: Tensor, episode: Index, present: np.ndarray) -> Tensor:
+    """Return what a session remembers of friction (N, 2, C) before each of its windows."""
+    values, known = friction.numpy(), np.zeros_like(friction.numpy())
+    mean, count = np.zeros_like(known[0]), 0
+    for at in range(len(values)):
+        if at and episode[at] != episode[at - 1]:
+            count = 0
+        known[at] = mean if count else 0.0
+        if present[at]:
+            count += 1
+            mean = running_mean(mean, values[at], count, WORN)
+    return torch.from_numpy(known)
+
+
 @torch.no_grad()
 def fit_evidences(learner: Learner) -> Iterator[str]:
     """Fit what has a closed form; yields what is being fitted."""
@@ -176,12 +230,12 @@ class _Chunked:
                 if name in learner.inspector.images:
                     yield self._clued(at, fold)
                 else:
-                    yield learner.fusion.view(learner.windows.take(at, [name]), name)
+                    yield learner.vector_view(name, at)
 
     def _clued(self, at: Index, fold: int) -> View:
         learner = self._learner
         batch = learner.windows.take(at)
         views = learner.fusion.views(batch)
-        seen = learner.inspector.glances(views, batch.present, learner.scenes[fold])
+        seen = learner.inspector.seen(views, batch.present, learner.scenes[fold])
         past = learner.fusion.no_past(len(at))
         return learner.inspector.clued(views, seen, past)[self._name]

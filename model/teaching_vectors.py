@@ -1,5 +1,6 @@
 """Teaching the networks that see vectors: one to tell disturbed from clean, one to restore."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from model.config import TrainingConfig
 from model.descent import Plan, Position, Progress, descend
+from model.evidence import View, vector_view
 from model.restorers import gated
-from model.teaching import Learner
+from model.teaching import FORGOTTEN_SHARE, Learner
 from model.teaching_frames import (
     WEIGHT_DECAY,
     coefficients_of,
@@ -30,6 +32,7 @@ class Windowful:
 
     def __init__(self, learner: Learner, name: str, learnt: LearntVectors) -> None:
         modality = learner.fusion.config.modalities[name]
+        self._learner, self._name = learner, name
         self.scale = learner.fusion.scale(name)
         self.index = learner.members(name)
         self.values = learner.windows.vectors[name]
@@ -53,6 +56,14 @@ class Windowful:
             shown[row], hit[row] = disturb(random, shown[row], other, self.channels)
         return at, self.scale(torch.from_numpy(shown.astype(np.float32))), disturbed, hit
 
+    def view(self, random: Generator, at: Index, shown: Tensor) -> View:
+        """Return what was made of windows (B, T, C), in sessions that may have just begun."""
+        known = torch.from_numpy(random.random(len(at)) > FORGOTTEN_SHARE)
+        friction = self._learner.friction[self._name][at] * known[:, None, None]
+        foretelling = self._learner.inspector.foretelling(self._name)
+        left = foretelling.unexplained(foretelling(shown), friction)
+        return replace(vector_view(shown), unexplained=left)
+
     def clean(self, at: Index) -> Tensor:
         """Return clean windows (K, T, C), standardised."""
         standardised: Tensor = self.scale(torch.from_numpy(self.values[at]))
@@ -68,16 +79,13 @@ def teach_vectors(
         return None
     windowful = Windowful(learner, name, learnt)
     teaching = config.teaching
-    steps = teaching.foretelling_steps
-    for step, loss in learnt.units.fit(windowful.clean(windowful.index), steps, config.seed):
-        progress(f"units {name}", step, steps, loss)
     learnt.network.train()
 
     def loss_of(step: int) -> Tensor:
         random = np.random.default_rng([config.seed, step])
-        _, shown, disturbed, hit = windowful.drawn(random, teaching.vector_batch, 0.5)
+        drawn, shown, disturbed, hit = windowful.drawn(random, teaching.vector_batch, 0.5)
         with torch.no_grad():
-            clues = learnt.clues(shown)
+            clues = learnt.clues(windowful.view(random, drawn, shown))
         logit, where = learnt.network(clues)
         told, at = torch.from_numpy(disturbed).to(logit), torch.from_numpy(hit).to(logit)
         whole = F.binary_cross_entropy_with_logits(logit, told)
@@ -114,7 +122,7 @@ def teach_vector_restorer(
         at, shown, _, _ = windowful.drawn(random, 128, DISTURBED_SHARE)
         before, age, known = learner.earlier(random, at)
         with torch.no_grad():
-            hit = learnt.network(learnt.clues(shown))[1]
+            hit = learnt.network(learnt.clues(windowful.view(random, at, shown)))[1]
         said = restorer(shown, windowful.clean(before), hit, beside[at], age, known)
         wanted = windowful.clean(at)
         predicted, _ = said

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from model.autoencoding import Trained, train_autoencoder
-from model.checkpoint import Card, Loaded, TrainingFacts
+from model.checkpoint import Autoencoders, Card, TrainingFacts
 from model.config import ModelConfig, TrainingConfig
 from model.correcting import fit_latent_scale
 from model.correction_errors import reconstruction_error
@@ -57,7 +57,7 @@ def train(
     *,
     directory: Path,
     held_out: Collection[int] = (),
-    encoders: Loaded | None = None,
+    encoders: Autoencoders | None = None,
     progress: Progress = silent,
     device: str = "auto",
 ) -> tuple[Fusion, Card]:
@@ -124,20 +124,15 @@ def _train_autoencoders(
     }
 
 
-def take_encoders(fusion: Fusion, encoders: Loaded) -> dict[str, Trained]:
-    """Take scales, encoders and decoders from a checkpoint of the same modalities.
+def take_encoders(fusion: Fusion, encoders: Autoencoders) -> dict[str, Trained]:
+    """Take scales, encoders and decoders from a checkpoint of the same modalities, of any method.
 
     Raises ValueError where it has others.
     """
-    theirs = encoders.fusion
-    if theirs.config.modalities != fusion.config.modalities:
-        raise ValueError(f"{theirs.config.name} was trained on other modalities or other widths")
-    for mine, given in (
-        (fusion.scales, theirs.scales),
-        (fusion.encoders, theirs.encoders),
-        (fusion.decoders, theirs.decoders),
-    ):
-        mine.load_state_dict(given.state_dict())
+    theirs = encoders.card.model
+    if (theirs.modalities, theirs.latent) != (fusion.config.modalities, fusion.config.latent):
+        raise ValueError(f"{theirs.name} was trained on other modalities or other widths")
+    fusion.load_state_dict(encoders.tensors, strict=False)
     facts = encoders.card.training
     return {
         name: Trained(

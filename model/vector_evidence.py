@@ -8,8 +8,9 @@ from torch import Tensor
 
 from model.config import ModalityConfig
 from model.evidence import Evidence, View, Views
+from model.foretelling import unit_groups
 from model.mahalanobis import Mahalanobis
-from model.vector_net import UnitForetelling, VectorNet, clues_of
+from model.vector_net import VectorNet, clues_of
 
 SHRINKAGE = 0.03
 RIDGE = 1e-5  # of the samples' number; channels are standardised
@@ -146,10 +147,40 @@ class Level(Evidence):
         return torch.cat([x_BTC.mean(1), log_range(x_BTC)], dim=1)[:, None]
 
 
+class Motion(Evidence):
+    """What the other units' channels leave unexplained, of the channel that is worst.
+
+    A speed does not follow from the angles, or a torque not from the motion. A channel's root mean
+    square, that of its changes and its mean over the window are judged together: what is foretold
+    badly is foretold badly for a while, noise is not.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("motion",)
+    session_dependent: ClassVar[bool] = True
+
+    def __init__(self, config: ModalityConfig) -> None:
+        super().__init__()
+        self.distance = Mahalanobis(3, blocks=config.channels)
+
+    def fit(self, views: Views) -> None:
+        """Learn what is usually left unexplained."""
+        self.distance.fit(torch.cat([self._features(view) for view in views]), SHRINKAGE)
+
+    def forward(self, view: View) -> dict[str, Tensor]:
+        """Return the evidence (B,)."""
+        return {self.names[0]: self.distance(self._features(view)).amax(1)}
+
+    @staticmethod
+    def _features(view: View) -> Tensor:
+        left = unexplained(view)
+        sizes = [(part.square().mean(1).sqrt() + TINY).log() for part in (left, left.diff(dim=1))]
+        return torch.stack([*sizes, left.mean(1)], dim=2)
+
+
 class LearntVectors(Evidence):
     """What a network says that taught itself on procedural disturbances, as a logit.
 
-    ``past`` and ``units`` are what it is shown besides the samples; they are fitted before it.
+    ``past`` is what it is shown besides the view; it is fitted before it.
     """
 
     names: ClassVar[tuple[str, ...]] = ("learnt",)
@@ -158,7 +189,6 @@ class LearntVectors(Evidence):
     def __init__(self, config: ModalityConfig) -> None:
         super().__init__()
         self.past = Autoregression(config)
-        self.units = UnitForetelling(config)
         self.network = VectorNet(config.channels)
 
     def fit(self, views: Views) -> None:
@@ -167,14 +197,24 @@ class LearntVectors(Evidence):
 
     def forward(self, view: View) -> dict[str, Tensor]:
         """Return the evidence (B,)."""
-        return {self.names[0]: self.network(self.clues(view.samples))[0]}
+        return {self.names[0]: self.network(self.clues(view))[0]}
 
-    def clues(self, x_BTC: Tensor) -> Tensor:
+    def clues(self, view: View) -> Tensor:
         """Return what the network takes (B, T, 4C)."""
+        x_BTC = view.samples
         past = self.past.residual(x_BTC) / self.past.spread
         # the first samples have no past to be foretold from
         past = F.pad(past, (0, 0, x_BTC.shape[1] - past.shape[1], 0))
-        return clues_of(x_BTC, past, self.units.residual(x_BTC) / self.units.spread)
+        return clues_of(x_BTC, past, unexplained(view))
+
+
+def unexplained(view: View) -> Tensor:
+    """Return what the other units leave unexplained (B, T, C)."""
+    if view.unexplained is None:
+        raise ValueError(
+            "this evidence needs what is unexplained, and the view was prepared without"
+        )
+    return view.unexplained
 
 
 def longest_memory(samples: int) -> int:
@@ -192,4 +232,5 @@ def vector_evidences(config: ModalityConfig) -> list[Evidence]:
     """Return the unfitted evidences of a vector modality; short windows have no residual."""
     if config.samples < 4:
         return [Level(config)]
-    return [Autoregression(config), Dynamics(config), Level(config), LearntVectors(config)]
+    evidences = [Autoregression(config), Dynamics(config), Level(config), LearntVectors(config)]
+    return [*evidences, Motion(config)] if len(unit_groups(config)) > 1 else evidences

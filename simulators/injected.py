@@ -12,7 +12,7 @@ from simulators.datasets import Dataset, Progress, records_of
 from simulators.faults.effect import image_effect, signal_noise
 from simulators.faults.parts import Signal
 from simulators.faults.registry import fault_names, lookup
-from simulators.recordings.recording import Episode, Recording, RecordingError
+from simulators.recordings.recording import Episode, Record, Recording, RecordingError
 from simulators.scenario import Planned
 from simulators.truth import Injection, place
 from simulators.windowing import Stretch, joined, select, stretch_of, windows_of
@@ -22,8 +22,10 @@ from stream.messages import Kind, Window
 LEFT_OUT = -2
 FAULTY_SHARE = 0.25  # of a window's samples that must be hit to make it faulty
 FAULT_S = 1.0
-GAP_S = 1.0
+GAP_S = 2.0  # an alarm that clears after a second has cleared before the next fault
 FIRST_S = 2.0  # clean windows for the session's baseline before the first fault
+LEAST_EFFECT = 1.0  # sensor noises, below which a draw of protocol A is drawn again
+REDRAWS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,7 +73,8 @@ def faulty_pairs(
 ) -> Pairs:
     """Windows with and without faults of the catalogue, one modality at a time.
 
-    ``protocol`` A draws severities over the authors' ranges, B from U(0.02, 1). Windows of which
+    ``protocol`` A draws severities over the authors' ranges, and again where a vector fault leaves
+    no trace (a joint stuck at rest); B draws them from U(0.02, 1), once. Windows of which
     less than a quarter of the samples is hit are left out, and those that see two modalities hit.
     Faults named in ``without`` are never drawn.
     """
@@ -111,10 +114,12 @@ def inject(
     random = np.random.default_rng([seed, number, ord(protocol[0])])
     records = list(records_of(dataset, recording, episode))
     duration_s = (episode.end_ns - episode.start_ns) / 1e9
-    planned = [
-        place(one, episode.start_ns, dataset.settings.modalities[one.modality].kind)
-        for one in draw_faults(dataset.model, duration_s, protocol, random, without)
-    ]
+    drawn = draw_faults(dataset.model, duration_s, protocol, random, without)
+    planned = [_placed(dataset, one, episode) for one in drawn]
+    if protocol == "A":
+        planned = [
+            _leaving_a_trace(dataset, records, episode, one, random, without) for one in planned
+        ]
     injections = dataset.injections()
     for one in planned:
         injections.add(one)
@@ -170,27 +175,73 @@ def draw_faults(
     rng: np.random.Generator,
     without: frozenset[str] = frozenset(),
 ) -> list[Planned]:
-    """Faults of a second each with a clean second between; modality, fault and severity drawn."""
-    drawn = []
+    """Faults of a second each with clean seconds between; modality, fault and severity drawn."""
     names = sorted(model.modalities)
     count = int((duration_s - FIRST_S) / (FAULT_S + GAP_S))
+    drawn = []
     for at in range(count):
         modality = names[(at + int(rng.integers(len(names)))) % len(names)]
         kind = Kind(model.modalities[modality].kind)
-        known = [one for one in fault_names(kind) if f"{kind}.{one}" not in without]
-        fault = str(rng.choice(known))
-        low, high = lookup(kind, fault).published_range if protocol == "A" else (0.02, 1.0)
-        drawn.append(
-            Planned(
-                at_s=FIRST_S + at * (FAULT_S + GAP_S),
-                modality=modality,
-                fault=fault,
-                severity=float(rng.uniform(low, high)),
-                seconds=FAULT_S,
-                seed=int(rng.integers(1 << 31)),
-            )
-        )
+        at_s = FIRST_S + at * (FAULT_S + GAP_S)
+        drawn.append(_draw_fault(modality, kind, at_s, protocol, rng, without))
     return drawn
+
+
+def _draw_fault(
+    modality: str,
+    kind: Kind,
+    at_s: float,
+    protocol: str,
+    rng: np.random.Generator,
+    without: frozenset[str],
+) -> Planned:
+    known = [one for one in fault_names(kind) if f"{kind}.{one}" not in without]
+    fault = str(rng.choice(known))
+    low, high = lookup(kind, fault).published_range if protocol == "A" else (0.02, 1.0)
+    return Planned(
+        at_s=at_s,
+        modality=modality,
+        fault=fault,
+        severity=float(rng.uniform(low, high)),
+        seconds=FAULT_S,
+        seed=int(rng.integers(1 << 31)),
+    )
+
+
+def _placed(dataset: Dataset, planned: Planned, episode: Episode) -> Injection:
+    kind = dataset.settings.modalities[planned.modality].kind
+    return place(planned, episode.start_ns, kind)
+
+
+def _leaving_a_trace(
+    dataset: Dataset,
+    records: Sequence[Record],
+    episode: Episode,
+    one: Injection,
+    rng: np.random.Generator,
+    without: frozenset[str],
+) -> Injection:
+    """Return the injection, or what is drawn in its place until it changes what is measured.
+
+    Pictures are taken as drawn: hardly any fault leaves them as they were.
+    """
+    kind = dataset.settings.modalities[one.modality].kind
+    at_s = (one.onset_ns - episode.start_ns) / 1e9
+    for _ in range(REDRAWS):
+        if kind is Kind.IMAGE or _vector_effect(dataset, records, one) >= LEAST_EFFECT:
+            break
+        drawn = _draw_fault(one.modality, kind, at_s, "A", rng, without)
+        one = _placed(dataset, drawn, episode)
+    return one
+
+
+def _vector_effect(dataset: Dataset, records: Sequence[Record], one: Injection) -> float:
+    injections = dataset.injections()
+    injections.add(one)
+    for record in records:
+        if record.reading.modality == one.modality and one.hits(record.reading.time_ns):
+            injections.apply(record.reading, record.clean)
+    return max((change.effect or 0.0 for change in injections.due(one.end_ns)), default=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from model.checkpoint import load, save
+from model.checkpoint import load, load_autoencoders, save
 from model.config import (
     CorrectorConfig,
     DetectorConfig,
@@ -122,7 +122,7 @@ def train_checkpoint(
         corrupt,
         directory=directory,
         held_out=held_out,
-        encoders=None if encoders is None else load(encoders, "cpu"),
+        encoders=None if encoders is None else load_autoencoders(encoders),
         progress=progress,
     )
     del windows

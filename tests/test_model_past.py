@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.past import LEAST, REMEMBERED, RENEWED, Memory, Trace, gathered
+from model.past import LEAST, REMEMBERED, RENEWED, WORN, Memory, Trace, gathered
 
 SHAPES = {"usual_small": (3, 4, 4), "usual_expected": (2,), "last_coefficients": (2,)}
 
@@ -14,6 +14,7 @@ def trace(level: float) -> Trace:
         coefficients={"camera": np.full(2, level, np.float32)},
         expected={"camera": np.full(2, -level, np.float32)},
         samples={"arm": np.full((5, 3), level, np.float32)},
+        friction={"arm": np.full((2, 3), level, np.float32)},
     )
 
 
@@ -30,6 +31,13 @@ def test_the_mean_of_all_windows_is_remembered_and_the_last_of_them() -> None:
     assert camera.arrays["usual_expected"] == pytest.approx(-0.5)
     assert camera.arrays["last_coefficients"] == pytest.approx(0.75)
     assert (camera.windows, camera.age) == (2, 0)
+
+
+def test_friction_is_a_running_mean_over_a_longer_time() -> None:
+    arm = passed([0.25, 0.75]).now["arm"]
+    assert arm.arrays["friction"] == pytest.approx(0.5)
+    arm = passed([1.0] * WORN + [0.0] * REMEMBERED).now["arm"]
+    assert 0.5 < arm.arrays["friction"].min() < 1
 
 
 def test_what_lies_far_back_is_forgotten() -> None:
