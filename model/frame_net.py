@@ -96,11 +96,16 @@ class FrameNet(nn.Module):
 
     def patches_of(self, pixels: Tensor) -> Tensor:
         """Return the map (B, PATCH_WIDTH, 64, 64) of frames (B, 3, H, W) in [0, 1]."""
-        side = 4 * SMALL_PX
-        if pixels.shape[2:] != (side, side):
-            pixels = F.interpolate(pixels, (side, side), mode="area")
-        patches: Tensor = self.patches(pixels - 0.45)
+        patches: Tensor = self.patches(self.resampled(pixels) - 0.45)
         return patches
+
+    @staticmethod
+    def resampled(pixels: Tensor) -> Tensor:
+        """Return frames (B, 3, H, W) in 256 pixels a side."""
+        side = 4 * SMALL_PX
+        if pixels.shape[2:] == (side, side):
+            return pixels
+        return F.interpolate(pixels, (side, side), mode="area")
 
     def judged(self, patches: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `forward` does, of frames whose patches are known."""

@@ -35,10 +35,21 @@ class FrameRestorer(nn.Module):
         self, last: Tensor, expected_then: Tensor, expected: Tensor, age: Tensor, known: Tensor
     ) -> Tensor:
         """Return the coefficients; ``age`` (B,) in windows, ``known`` (B,) if there is a last."""
+        return self.restored(self.given(last, expected_then, expected, age, known))
+
+    @staticmethod
+    def given(
+        last: Tensor, expected_then: Tensor, expected: Tensor, age: Tensor, known: Tensor
+    ) -> Tensor:
+        """Return all that is given side by side (B, inputs)."""
         there = known[:, None].to(expected)
-        base = there * (last + expected - expected_then) + (1 - there) * expected
         given = [there * last, there * expected_then, expected, there, there * logarithm(age)]
-        restored: Tensor = base + self.layers(torch.cat(given, dim=1))
+        return torch.cat(given, dim=1)
+
+    def restored(self, given: Tensor) -> Tensor:
+        """Return the coefficients; the last ones, moved as the vectors foretell, are corrected."""
+        last, expected_then, expected = given[:, : 3 * COMPONENTS].chunk(3, dim=1)
+        restored: Tensor = last + expected - expected_then + self.layers(given)
         return restored
 
 
@@ -68,6 +79,17 @@ class VectorRestorer(nn.Module):
         self, window: Tensor, last: Tensor, hit: Tensor, beside: Tensor, age: Tensor, known: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the restored window (B, T, C) and the gates (B, C), 1 where the prediction is."""
+        said = self.layers(self.given(window, last, hit, beside, age, known))
+        samples, channels = self.shape
+        predicted = said[:, : samples * channels].view(-1, samples, channels)
+        gates = torch.sigmoid(said[:, samples * channels :])
+        return predicted, gates
+
+    @staticmethod
+    def given(
+        window: Tensor, last: Tensor, hit: Tensor, beside: Tensor, age: Tensor, known: Tensor
+    ) -> Tensor:
+        """Return all that is given side by side (B, inputs)."""
         there = known[:, None].to(window)
         given = [
             window.flatten(1).clamp(-10, 10),
@@ -77,11 +99,7 @@ class VectorRestorer(nn.Module):
             there,
             there * logarithm(age),
         ]
-        said = self.layers(torch.cat(given, dim=1))
-        samples, channels = self.shape
-        predicted = said[:, : samples * channels].view(-1, samples, channels)
-        gates = torch.sigmoid(said[:, samples * channels :])
-        return predicted, gates
+        return torch.cat(given, dim=1)
 
 
 def gated(window: Tensor, predicted: Tensor, gates: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from model.checkpoint import is_halved
 from model.config import TrainingConfig
 from model.descent import Position, Progress
 from model.fusion import Fusion
+from model.slopes import inspector_slopes
 from model.teaching import begin, fit_evidences
 from model.teaching_frames import teach_frame_restorer, teach_frames
 from model.teaching_vectors import teach_vector_restorer, teach_vectors
@@ -22,7 +23,7 @@ def teach(
     directory: Path,
     progress: Progress,
 ) -> dict[str, float]:
-    """Teach the inspector on the clean windows at ``index``; return the losses it reached."""
+    """Teach the inspector on the clean windows at ``index``; return its losses and slopes."""
     learner = begin(fusion, windows, index, config, progress)
     total = sum(len(fusion.evidence_modules(name)) for name in fusion.config.names)
     for done, _ in enumerate(fit_evidences(learner)):
@@ -40,7 +41,7 @@ def teach(
             resume = directory / f".{fusion.config.name}.{name}.{what}.state"
             reached[f"{name}_{what}"] = one(learner, name, config, resume, progress)
     halve(fusion)
-    return {
+    losses = {
         f"{key}_{figure}": value
         for key, position in reached.items()
         if position is not None
@@ -50,6 +51,7 @@ def teach(
             ("minutes", position.elapsed_s / 60),
         )
     }
+    return losses | inspector_slopes(learner, config.seed)
 
 
 @torch.no_grad()

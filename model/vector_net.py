@@ -18,8 +18,9 @@ class VectorNet(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         a, b, c = WIDTHS
+        self.inputs = 4 * channels
         self.layers = nn.Sequential(
-            nn.Conv1d(4 * channels, a, 5, padding=2),
+            nn.Conv1d(self.inputs, a, 5, padding=2),
             nn.GELU(),
             nn.Conv1d(a, b, 5, stride=2, padding=2),
             nn.GELU(),
