@@ -20,7 +20,7 @@ from simulators.windowing import joined, select
 from stream.messages import Kind
 from tests.recorded import ARM_HZ, CAMERA_HZ, CHANNELS, MODALITIES, write_recording
 
-SECONDS = 5.0
+SECONDS = 6.0
 SAMPLES = 32
 ARM_AT, CAMERA_AT = 0, 1  # classes are numbered by name
 SETTINGS = TrainSettings.model_validate(
@@ -223,13 +223,13 @@ def drawn(dataset: Dataset, protocol: str, seed: int = 0) -> Sequence[Planned]:
 
 
 @pytest.mark.parametrize("protocol", ["A", "B"])
-def test_drawn_faults_last_a_second_with_a_clean_one_between_and_fit_the_episode(
+def test_drawn_faults_last_a_second_with_two_clean_ones_between_and_fit_the_episode(
     dataset: Dataset, protocol: str
 ) -> None:
     faults = drawn(dataset, protocol)
-    assert [one.at_s for one in faults] == [2.0 + 2 * at for at in range(len(faults))]
+    assert [one.at_s for one in faults] == [2.0 + 3 * at for at in range(len(faults))]
     assert {one.seconds for one in faults} == {1.0}
-    assert 198 < faults[-1].end_s <= 200
+    assert 197 < faults[-1].end_s <= 200
     assert {one.modality for one in faults} == {"arm", "camera"}
 
 

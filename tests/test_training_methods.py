@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def recorded(folder: Path) -> Path:
-    return write_recording(folder / "train.mcap", episodes=3, seconds=5.0)
+    return write_recording(folder / "train.mcap", episodes=3, seconds=6.0)
 
 
 @pytest.fixture(scope="module")
