@@ -131,11 +131,26 @@ def clean_false_alarms(
 ) -> Share:
     """Return the share of clean windows in which any modality is above its own threshold."""
     raised = np.any([judged.scores[name] > thresholds[name] for name in judged.names], axis=0)
+    return _share_of_clean(judged, raised, draws, seed)
+
+
+def clean_shares(
+    judged: Judged, threshold: float, draws: int = DRAWS, seed: int = 0
+) -> dict[str, Share]:
+    """Return the share of clean windows above ``threshold``, of each modality and of any."""
+    raised = {name: judged.scores[name] > threshold for name in judged.names}
+    raised[ANY] = np.any(list(raised.values()), axis=0)
+    return {name: _share_of_clean(judged, flags, draws, seed) for name, flags in raised.items()}
+
+
+def _share_of_clean(judged: Judged, raised: NDArray[np.bool_], draws: int, seed: int) -> Share:
+    """A single episode says nothing of others, so it has no interval."""
 
     def statistic(index: NDArray[np.int64]) -> float:
         return share_of(raised[index][judged.truth[index] == CLEAN])
 
-    interval = _interval(statistic, judged, judged.clean, draws, seed)
+    several = len(np.unique(judged.episode[judged.clean])) > 1
+    interval = _interval(statistic, judged, judged.clean, draws, seed) if several else UNKNOWN
     return Share(share=share_of(raised[judged.clean]), interval=interval)
 
 

@@ -73,7 +73,10 @@ class Judged:
 
     def _beside_clean(self, chosen: NDArray[np.bool_]) -> "Judged":
         """Keep all clean windows, for fewer of them would flatter the precision."""
-        index = np.flatnonzero(chosen | self.clean)
+        return self.at(np.flatnonzero(chosen | self.clean))
+
+    def at(self, index: NDArray[np.int64]) -> "Judged":
+        """Return the windows at ``index``."""
         return Judged(
             scores={name: values[index] for name, values in self.scores.items()},
             truth=self.truth[index],

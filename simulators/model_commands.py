@@ -97,6 +97,10 @@ def evaluate(
         list[Path] | None,
         typer.Option(help="Another checkpoint, judged on the same; may be given several times."),
     ] = None,
+    clean: Annotated[
+        list[str] | None,
+        typer.Option(help="A recording that nothing is injected into; may be given several times."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the injected faults.")] = 0,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the report as one JSON object.")
@@ -109,7 +113,9 @@ def evaluate(
     """Judge checkpoints on recordings that they never saw, with faults injected by the seed.
 
     Protocol A draws severities over the published ranges, B from 0.02 to 1. Each runs in the
-    engine of the worker; thresholds are the checkpoint's own, frozen when it was calibrated.
+    engine of the worker; thresholds are the checkpoint's own, frozen when it was calibrated. Hours
+    of a healthy station, or parts and light that training never saw, are judged for false alarms
+    alone with --clean.
     """
     from rich.console import Console
 
@@ -131,6 +137,7 @@ def evaluate(
                 seed,
                 map,
                 lambda stage, done, total: progress(stage, done, total, None),
+                clean or (),
             )
     except (CheckpointError, ConfigError, RecordingError, ValueError) as error:
         raise fail("evaluate", error) from error

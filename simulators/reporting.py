@@ -14,12 +14,14 @@ from model.costs import cost_ms
 from model.detection import (
     aurocs,
     clean_false_alarms,
+    clean_shares,
     judged_macro_f1,
     recall_at_rate,
     recall_at_threshold,
 )
 from model.evaluation import class_figures, classify, confusion
 from model.judged import Judged
+from model.over_windows import over_windows
 from model.recall import (
     recall_by_effect,
     recall_by_fault,
@@ -27,13 +29,15 @@ from model.recall import (
     recall_by_origin,
     recall_by_severity,
 )
-from simulators.evaluating import PROTOCOLS, Evaluated, Gathered, System
+from simulators.evaluating import PROTOCOLS, Evaluated
 from simulators.faults.registry import catalogue
+from simulators.judging import Gathered, System
 from simulators.report.page import render
 from simulators.report.pictures import pictures_of
 from stream.messages import Kind
 
 RATES = {"1e-2": "0.01", "1e-3": "0.001"}
+FALSE_ALARMS = ("false_alarms", "false_alarms_per_hour", "false_alarms_per_hour_upper")
 ROOT_FIGURES = ("classes", "macro_f1", "macro_f1_interval", "recall_at_far", "error")
 
 
@@ -47,6 +51,12 @@ def report_of(evaluated: Evaluated, data: Sequence[str], seed: int, command: str
         system.name: system_figures(system, evaluated.gathered[system.name], origins(evaluated))
         for system in evaluated.systems
     }
+    for system in evaluated.systems:
+        further = evaluated.clean[system.name]
+        if further and system.engine is not None:
+            systems[system.name]["clean"] = {
+                name: clean_figures(one, thresholds_of(system)) for name, one in further.items()
+            }
     own = systems[first.name]
     clean = evaluated.gathered[first.name]["clean"]
     some = evaluated.gathered[first.name][PROTOCOLS[0]]
@@ -108,6 +118,8 @@ def system_figures(
     for protocol in PROTOCOLS:
         judged = gathered[protocol].judged()
         protocols[protocol] |= detection_figures(judged, clean, thresholds, origin_of)
+        places = gathered[protocol].places(), gathered["clean"].places()
+        protocols[protocol]["over_5_windows"] = over_windows(judged, places[0], clean, places[1])
     everything = [gathered[key] for key in ("clean", *PROTOCOLS)]
     return {
         "clean_false_alarms": {
@@ -118,6 +130,18 @@ def system_figures(
         "events": _alarms(gathered["clean"], gathered["B"]),
         "events_by_protocol": {key: _alarms(gathered[key]) for key in PROTOCOLS},
         "left_out": sum(one.left_out for one in everything),
+    }
+
+
+def clean_figures(gathered: Gathered, thresholds: Mapping[str, float]) -> dict[str, Any]:
+    """Return what one recording without faults raised: shares of windows, and alarms."""
+    judged, alarms = gathered.judged(), _alarms(gathered)
+    return {
+        "windows": len(judged),
+        "episodes": len(np.unique(judged.episode)),
+        "hours": alarms["clean_hours"],
+        "raised": {rate: clean_shares(judged, limit) for rate, limit in thresholds.items()},
+        **{key: alarms[key] for key in FALSE_ALARMS},
     }
 
 

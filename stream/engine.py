@@ -120,9 +120,13 @@ class Engine:
         if problems:
             raise ConfigError("the checkpoint does not fit the station", problems)
 
+    def loaded(self, station: str) -> Loaded | None:
+        """A station's model, None where it runs without."""
+        return self._models.get(self._model_of[station])
+
     def facts(self, station: str) -> ModelFacts:
         """Name, hash, precision and device of a station's model."""
-        loaded = self._models.get(self._model_of[station])
+        loaded = self.loaded(station)
         if loaded is None:
             return ModelFacts(name=NO_MODEL, hash="", precision="", device="")
         return ModelFacts(

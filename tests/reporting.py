@@ -85,7 +85,27 @@ def _system(lost: float) -> dict[str, Any]:
             "clean_hours": 2.41,
             "false_alarms_per_hour_upper": (3.0 + 130 * lost) / 2.41,
         },
+        "clean": {"night.mcap": _clean(lost)},
         "cost_ms": {"encode": 21.4, "detect": 6.3, "correct": 1.02 + lost, "total": 28.7 + lost},
+    }
+
+
+def _clean(lost: float) -> dict[str, Any]:
+    """One recording of two hours that nothing was injected into."""
+    shares = {"camera": 0.004 + lost, "kinematics": 0.006, "any": 0.0095 + lost}
+    return {
+        "windows": 108000,
+        "episodes": 12,
+        "hours": 1.97,
+        "raised": {
+            "0.01": {
+                name: {"share": one, "interval": (one / 2, 2 * one)} for name, one in shares.items()
+            },
+            "0.001": {name: {"share": one / 10, "interval": None} for name, one in shares.items()},
+        },
+        "false_alarms": 2,
+        "false_alarms_per_hour": 2 / 1.97,
+        "false_alarms_per_hour_upper": 6.2958 / 1.97,
     }
 
 
@@ -106,7 +126,11 @@ def _protocol(lost: float) -> dict[str, Any]:
         "macro_f1_interval": (macro_f1 - 0.015, macro_f1 + 0.009),
         "macro_f1_visible": macro_f1 + 0.02,
         "macro_f1_held_out": macro_f1 - 0.06 - lost,
-        "over_5_windows": {"macro_f1": macro_f1 + 0.03},
+        "over_5_windows": {
+            "macro_f1": macro_f1 + 0.03,
+            "interval": (macro_f1 + 0.01, macro_f1 + 0.04),
+            "visible": macro_f1 + 0.035,
+        },
         "auroc": {"camera": 0.991 - lost, "kinematics": 0.968 - lost, "any": 0.979 - lost},
         "recall_at_far": {
             "1e-2": {name: _point(0.93 - lost, 0.0085) for name in MODALITIES},

@@ -31,7 +31,7 @@ TAUGHT = {
     "inject": ["URL", "--station", "--fault", "--severity", "--seconds", "--insecure"],
     "watch": ["URL", "--station", "--json", "--insecure"],
     "train": ["CONFIG", "--data", "--out"],
-    "evaluate": ["CHECKPOINT", "--data", "--seed", "--json"],
+    "evaluate": ["CHECKPOINT", "--data", "--clean", "--seed", "--json"],
     "check": ["FILE"],
 }
 NOBODY = "mqtt://127.0.0.1:1"  # never reached: what is wrong is said before

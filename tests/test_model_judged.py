@@ -9,6 +9,7 @@ import pytest
 from model.detection import (
     aurocs,
     clean_false_alarms,
+    clean_shares,
     judged_macro_f1,
     recall_at_rate,
     recall_at_threshold,
@@ -163,6 +164,22 @@ def test_the_interval_is_as_wide_as_the_episodes_differ() -> None:
 def test_a_clean_window_is_a_false_alarm_once_whichever_modality_is_raised() -> None:
     found = clean_false_alarms(judged(), {"arm": 0.15, "camera": 0.5}, draws=50)
     assert found["share"] == pytest.approx(2 / 3)  # the second by both, the third by the arm
+
+
+def test_what_is_raised_of_clean_windows_is_told_by_modality_and_in_any() -> None:
+    found = clean_shares(judged(), 0.85, draws=50)
+    assert {name: one["share"] for name, one in found.items()} == {
+        "arm": pytest.approx(1 / 3),
+        "camera": pytest.approx(1 / 3),
+        "any": pytest.approx(2 / 3),
+    }
+    assert found["arm"]["interval"] == (0.0, 1.0)  # the third window is an episode's only clean one
+
+
+def test_one_episode_gives_a_share_without_an_interval() -> None:
+    found = clean_shares(judged(episode=np.zeros(8, np.int64)), 0.85)
+    assert found["any"]["share"] == pytest.approx(2 / 3)
+    assert all(math.isnan(end) for end in found["any"]["interval"])
 
 
 def test_recall_by_fault_tells_modality_origin_and_effect() -> None:

@@ -106,7 +106,7 @@ def test_every_system_is_in_every_comparison() -> None:
 
 def test_every_section_says_how_it_is_read() -> None:
     found = sections(example_report(), example_pictures())
-    assert len({one.title for one in found}) == len(found) == 12
+    assert len({one.title for one in found}) == len(found) == 13
     assert all(one.reading.endswith(".") for one in found)
 
 
@@ -125,6 +125,7 @@ def test_the_weakest_fault_comes_first() -> None:
         ("confusion", "What is taken for what"),
         ("recall_by", "Recall by fault"),
         ("events", "Alarms"),
+        ("clean", "Clean recordings"),
         ("error", "Correction"),
         ("cost_ms", "Cost"),
     ],
@@ -137,7 +138,8 @@ def test_what_is_missing_is_left_out_with_its_heading(key: str, title: str) -> N
 
 
 def test_a_column_that_nobody_has_is_left_out() -> None:
-    header = ("system", "all faults", "visible", "held out", "over 5 windows")
+    over_5 = ("over 5 windows", "95 %", "visible over 5")
+    header = ("system", "all faults", "visible", "held out", *over_5)
     (whole, _) = titled(example_report(), "Parts of the test").blocks
     assert isinstance(whole, Table)
     assert whole.header == header
@@ -155,6 +157,18 @@ def test_a_system_without_alarms_has_no_column_and_a_single_gap_is_a_dash() -> N
     assert "MMAE" not in alarms.header
     del report["systems"]["MMVAE"]["events"]["found"], report["systems"]["MMVAE"]["events"]["of"]
     assert "–" in Reader(render(report)).text
+
+
+def test_a_clean_recording_has_its_alarms_beside_what_any_modality_raised() -> None:
+    (block,) = titled(example_report(), "Clean recordings").blocks
+    assert isinstance(block, Table)
+    assert block.header[-4:] == ("at 0.1 %", "false alarms", "an hour", "at most")
+    first, second, *_ = [row for row in block.rows if row[0] == "weldfusion"]
+    assert first[:6] == ("weldfusion", "night.mcap", "any", "2.0", "12", "0.95 %")
+    assert first[-3:] == ("2", "1.0", "3.2")
+    assert second[2:5] == ("camera", "", "")
+    assert second[5] == "0.4 %"
+    assert len(block.rows) == 3 * len(SYSTEMS)
 
 
 def test_an_empty_report_is_an_empty_page() -> None:

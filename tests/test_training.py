@@ -1,7 +1,9 @@
 """From a recording to a checkpoint, and from a checkpoint to its report."""
 
+import io
 import json
 import math
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from model.checkpoint import CheckpointError, load
-from simulators.evaluating import Evaluated, evaluate_systems
+from simulators.datasets import open_dataset, records_of
+from simulators.evaluating import Evaluated, evaluate_systems, open_systems
+from simulators.judging import AT_ONCE, Gathered, judge_clean
 from simulators.recordings.recording import RecordingError
+from simulators.report.terminal import tables
 from simulators.reporting import report_of, write_page, write_report
 from simulators.training import TrainSettings, calibrate_checkpoint, train_checkpoint
+from simulators.windowing import DATASET, windows_of
+from stream.messages import ImageView, Window
 from tests.recorded import ARM_HZ, CAMERA_HZ, CHANNELS, write_recording
 from tests.test_model_synthetic import HURRIED
 
@@ -39,7 +47,8 @@ SETTINGS = TrainSettings.model_validate(
 )
 CLASSES = {"clean", "camera", "arm"}
 FIGURES = {"classes", "macro_f1", "recall_at_far", "error"}
-TESTED_S, TESTED = 11.0, 2
+TESTED_S, TESTED = 12.0, 2
+CLEAN_S = 4.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,8 +77,14 @@ def tested(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def evaluated(trained: Path, tested: Path) -> Evaluated:
-    return evaluate_systems([trained], [str(tested)], 5, None, silent)
+def healthy(folder: Path) -> Path:
+    return write_recording(folder / "night.mcap", episodes=2, seconds=CLEAN_S)
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained: Path, tested: Path, healthy: Path) -> Evaluated:
+    clean = [f"{healthy}#0", str(healthy)]
+    return evaluate_systems([trained], [str(tested)], 5, None, silent, clean)
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +135,98 @@ def test_alarms_are_counted_with_the_clean_time_in_which_none_was_due(
     report: dict[str, Any],
 ) -> None:
     events = report["systems"]["small"]["events"]
-    assert 0 <= events["found"] <= events["of"] == 4 * TESTED
+    assert 0 <= events["found"] <= events["of"] == 3 * TESTED
     assert 0 < events["clean_hours"] < 2 * TESTED * TESTED_S / 3600
+
+
+def test_clean_recordings_are_judged_by_name_with_nothing_injected(report: dict[str, Any]) -> None:
+    found = report["systems"]["small"]["clean"]
+    assert list(found) == ["night.mcap#0", "night.mcap"]
+    one, both = found.values()
+    assert (one["episodes"], both["episodes"]) == (1, 2)
+    assert both["windows"] == 2 * one["windows"] == 2 * round(CLEAN_S * CAMERA_HZ)
+    assert both["hours"] == pytest.approx(2 * (CLEAN_S - 1 / CAMERA_HZ) / 3600, rel=1e-6)
+    for figures in (one, both):
+        assert set(figures["raised"]) == {"0.01", "0.001"}
+        for shares in figures["raised"].values():
+            assert set(shares) == {"camera", "arm", "any"}
+            largest = max(shares["camera"]["share"], shares["arm"]["share"])
+            assert largest <= shares["any"]["share"] <= 1
+        rate = figures["false_alarms"] / figures["hours"]
+        assert figures["false_alarms_per_hour"] == pytest.approx(rate)
+        assert figures["false_alarms_per_hour_upper"] > rate
+
+
+def test_a_recording_is_judged_as_the_same_windows_are_among_the_tested(
+    trained: Path, tested: Path
+) -> None:
+    """Part after part as they come, or beside faults: the same session says the same."""
+    found = evaluate_systems([trained], [str(tested)], 5, None, silent, [str(tested)])
+    whole = report_of(found, [], 5, "")["systems"]["small"]
+    alone = whole["clean"]["tested.mcap"]
+    for rate, share in whole["clean_false_alarms"].items():
+        assert alone["raised"][rate]["any"] == share
+
+
+def test_verdicts_over_five_windows_stand_beside_single_ones(report: dict[str, Any]) -> None:
+    for figures in report["protocols"].values():
+        found = figures["over_5_windows"]
+        assert 0 <= found["macro_f1"] <= 1
+        assert 0 <= found["visible"] <= 1
+        assert 0 < found["left_out"] < found["windows"]
+        assert found["interval"][0] <= found["interval"][1]
+
+
+def test_the_terminal_shows_clean_recordings_and_verdicts_over_five_windows(
+    report: dict[str, Any],
+) -> None:
+    console = Console(width=200, record=True, file=io.StringIO())
+    for one in tables("small", report["systems"]["small"]):
+        console.print(one)
+    said = console.export_text()
+    assert "night.mcap#0" in said
+    assert "over 5 windows 0." in said
+
+
+def test_an_hour_of_frames_never_piles_up(trained: Path, tested: Path) -> None:
+    """A camera's windows hold their frames; those that were judged must be free again."""
+    dataset = open_dataset([str(tested)], lambda _: load(trained).card.model)
+    systems = open_systems([trained], dataset)
+    seen: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def watched() -> Iterator[Window]:
+        nonlocal most
+        _, recording, episode = dataset.episodes[0]
+        records = records_of(dataset, recording, episode)
+        for window in windows_of(records, dataset.settings, dataset.injections()):
+            view = window.views["camera"]
+            assert isinstance(view, ImageView)
+            assert view.frame is not None
+            assert view.frame.pixels is not None
+            seen.append(weakref.ref(view.frame.pixels))
+            del view
+            most = max(most, sum(one() is not None for one in seen))
+            yield window
+
+    judge_clean(systems, watched(), 0, {"small": Gathered(names=dataset.model.names)})
+    assert len(seen) == round(TESTED_S * CAMERA_HZ)
+    assert most < 3 * AT_ONCE
+
+
+def test_weights_are_loaded_once_for_engine_and_corrections(evaluated: Evaluated) -> None:
+    (system,) = evaluated.systems
+    assert system.engine is not None
+    assert system.engine.loaded(DATASET) is system.loaded
+
+
+def test_two_recordings_or_checkpoints_of_one_name_are_refused(
+    trained: Path, tested: Path, healthy: Path
+) -> None:
+    with pytest.raises(RecordingError, match=r"night\.mcap: 2 clean recordings of this name"):
+        evaluate_systems([trained], [str(tested)], 5, None, silent, [str(healthy)] * 2)
+    with pytest.raises(RecordingError, match="small: 2 checkpoints of this name"):
+        evaluate_systems([trained] * 2, [str(tested)], 5, None, silent)
 
 
 def test_the_page_shows_the_figures_and_pictures(
@@ -130,6 +235,7 @@ def test_the_page_shows_the_figures_and_pictures(
     write_page(report, evaluated, tmp_path / "new" / "report.html")
     page = (tmp_path / "new" / "report.html").read_text()
     assert page.count("<img") >= 1
+    assert "night.mcap#0" in page
     assert f"{report['protocols']['A']['macro_f1']:.3f}" in page
 
 
@@ -183,7 +289,7 @@ def test_the_same_seed_gives_the_same_report_and_another_does_not(
         )
         for seed in (5, 6)
     )
-    assert str(again) == str(report)
+    assert str(again["protocols"]) == str(report["protocols"])
     assert str(other["protocols"]) != str(report["protocols"])
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from simulators.report.blocks import Picture, Section
+from simulators.report.clean import clean_recordings
 from simulators.report.consequences import alarms, corrections, costs, making
 from simulators.report.detection import by_class, confusions, parts_of_the_test, recall_tables
 from simulators.report.headline import in_short
@@ -20,6 +21,7 @@ BEFORE_PICTURES: tuple[Callable[[Report], Section], ...] = (
     by_fault,
     by_origin_severity_effect,
     alarms,
+    clean_recordings,
     corrections,
 )
 AFTER_PICTURES: tuple[Callable[[Report], Section], ...] = (costs, making)

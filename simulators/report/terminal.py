@@ -3,20 +3,32 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
-from simulators.report.wording import brief
+from simulators.report.wording import (
+    brief,
+    dig,
+    joined,
+    labelled,
+    percent,
+    percent_span,
+    share,
+    span,
+)
 
 ERRORS = ("floor", "restored", "corrected", "uncorrected", "mean")
 
 
 def tables(name: str, system: Mapping[str, Any]) -> Iterator[Table]:
-    """Yield what was found, by protocol, then the alarms and the corrections."""
+    """Yield what was found, by protocol, then alarms, clean recordings and corrections."""
     for protocol, figures in system["protocols"].items():
         if "classes" in figures:
             yield _classes(f"{name}, protocol {protocol}", figures)
     if "events" in system:
         yield _alarms(name, system)
+    if "clean" in system:
+        yield _clean(name, system["clean"])
     yield _errors(name, system["protocols"])
 
 
@@ -24,7 +36,7 @@ def _classes(title: str, figures: Mapping[str, Any]) -> Table:
     low, high = figures["macro_f1_interval"]
     shown = Table(
         title=f"{title}: macro F1 {figures['macro_f1']:.4f} ({low:.3f}-{high:.3f}), "
-        f"visible {figures['macro_f1_visible']:.4f}"
+        f"visible {figures['macro_f1_visible']:.4f}{_over_5(figures)}"
     )
     for column in ("class", "precision", "recall", "F1", "1e-2", "measured", "1e-3", "measured"):
         shown.add_column(column)
@@ -35,6 +47,45 @@ def _classes(title: str, figures: Mapping[str, Any]) -> Table:
             cells += [f"{point['recall']:.3f}", f"{point['measured_far']:.4f}"] if point else []
         shown.add_row(*cells)
     return shown
+
+
+def _over_5(figures: Mapping[str, Any]) -> str:
+    found = figures.get("over_5_windows")
+    interval = labelled(" (", span(dig(found, "interval")), ")")
+    whole = labelled("over 5 windows ", share(dig(found, "macro_f1")), interval)
+    visible = labelled("visible ", share(dig(found, "visible")))
+    return labelled("\n", joined(whole, visible))
+
+
+def _clean(name: str, recordings: Mapping[str, Any]) -> Table:
+    """Windows raised at each threshold, in any modality and by modality, and alarms."""
+    shown = Table(title=f"{name}: recordings that nothing was injected into")
+    rates = list(next(iter(recordings.values()))["raised"])
+    raised = (f"raised at {percent(float(rate))}" for rate in rates)
+    for column in ("recording", "hours", "windows", *raised, "false", "an hour", "at most"):
+        shown.add_column(column)
+    for recording, figures in recordings.items():
+        shown.add_row(
+            escape(recording),
+            brief(figures["hours"], 2),
+            str(figures["windows"]),
+            *(_raised(figures["raised"][rate]) for rate in rates),
+            str(figures["false_alarms"]),
+            brief(figures["false_alarms_per_hour"], 2),
+            brief(figures["false_alarms_per_hour_upper"], 2),
+        )
+    return shown
+
+
+def _raised(shares: Mapping[str, Any]) -> str:
+    return "\n".join(
+        joined(
+            f"{name} {percent(one['share'])}",
+            labelled("(", percent_span(one["interval"]), ")"),
+            by=" ",
+        )
+        for name, one in shares.items()
+    )
 
 
 def _alarms(name: str, system: Mapping[str, Any]) -> Table:
