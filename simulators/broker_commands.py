@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stream.command import Insecure, MqttVersion, broker_config, fail
+from stream.command import Broker, Insecure, MqttVersion, broker_config, fail
 
 Station = Annotated[str, typer.Option(help="Station: enterprise/site/area/line/cell.")]
 DEFAULT_STATION = "weldfusion/demo/hall/line/cell"
@@ -15,7 +15,7 @@ DEFAULT_STATION = "weldfusion/demo/hall/line/cell"
 
 def replay(
     recording: Annotated[str, typer.Argument(help="A recording; may end in #<episodes>.")],
-    to: Annotated[str, typer.Option(help="Broker URL: mqtt://host:1883, kafka://host:9092, …")],
+    to: Annotated[str, typer.Option(help="Broker URL, or a YAML file with kind: broker.")],
     station: Station = DEFAULT_STATION,
     speed: Annotated[
         str, typer.Option(help="A factor, or max for as fast as the broker takes it.")
@@ -34,7 +34,7 @@ def replay(
         bool, typer.Option("--force", help="Play even where the station already gets data.")
     ] = False,
     insecure: Insecure = False,
-    mqtt_version: MqttVersion = "5",
+    mqtt_version: MqttVersion = None,
 ) -> None:
     """Play a recording onto a broker as if its station ran now; faults can be injected live.
 
@@ -75,13 +75,13 @@ def replay(
 
 
 def record(
-    url: Annotated[str, typer.Argument(help="Broker URL.")],
+    url: Broker,
     out: Annotated[Path, typer.Option(help="The MCAP file to write.")],
     station: Station = DEFAULT_STATION,
     seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     insecure: Insecure = False,
-    mqtt_version: MqttVersion = "5",
+    mqtt_version: MqttVersion = None,
 ) -> None:
     """Record a station's data topics into an MCAP file until Ctrl-C; opens in Foxglove."""
     from simulators.recorder import record_station
@@ -102,7 +102,7 @@ def record(
 
 
 def inject(
-    url: Annotated[str, typer.Argument(help="Broker URL.")],
+    url: Broker,
     fault: Annotated[
         str, typer.Option(help="MODALITY.FAULT by the station's own name, e.g. camera.occlusion.")
     ],
@@ -111,7 +111,7 @@ def inject(
     seconds: Annotated[float, typer.Option(min=0.1, help="How long it lasts.")] = 5.0,
     seed: Annotated[int | None, typer.Option(help="Seed of what the fault draws.")] = None,
     insecure: Insecure = False,
-    mqtt_version: MqttVersion = "5",
+    mqtt_version: MqttVersion = None,
 ) -> None:
     """Inject one fault into a running replay; refused where no replay announces itself."""
     from simulators.injecting import InjectError, require_known, send_injection

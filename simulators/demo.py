@@ -85,7 +85,7 @@ def worker_configuration(recording: Recording, model: str, broker: BrokerConfig)
         {
             "kind": "worker",
             "name": "demo",
-            "broker": broker.model_dump(include={"url", "insecure", "protocol"}),
+            "broker": broker.model_dump(mode="json", exclude={"kind"}, exclude_defaults=True),
             "status_interval_s": 1.0,
             "stations": [{"id": STATION, "model": model, "modalities": modalities}],
         },
@@ -109,9 +109,10 @@ class Demo:
 
     def __init__(self, options: DemoOptions, url: str, show: Callable[[Seen], None]) -> None:
         self._options, self._url, self._show = options, url, show
-        self._topics = topics_for(url)
         # the embedded MQTT broker speaks 3.1.1 and is slow to say so
-        self._mqtt_version = "3.1.1" if options.broker == "mqtt" else "5"
+        self._mqtt_version = "3.1.1" if options.broker == "mqtt" else None
+        self._broker = broker_config(url, options.insecure, self._mqtt_version)
+        self._topics = topics_for(self._broker.url)
         self.board = Scoreboard()
         self._state = ""
 
@@ -119,8 +120,7 @@ class Demo:
         """Play the demo; return its result."""
         options = self._options
         recording = open_recording(options.recording)
-        broker = broker_config(self._url, options.insecure, self._mqtt_version)
-        config = worker_configuration(recording, options.model, broker)
+        config = worker_configuration(recording, options.model, self._broker)
         with tempfile.TemporaryDirectory(prefix="weldfusion-demo-") as folder:
             path = Path(folder) / "worker.yaml"
             path.write_text(config)
@@ -128,7 +128,7 @@ class Demo:
             if scenario is None:
                 scenario = Path(folder) / "scenario.yaml"
                 scenario.write_text(yaml.safe_dump(default_scenario(recording, options.seconds)))
-            async with open_transport(broker) as transport:
+            async with open_transport(self._broker) as transport:
                 await transport.subscribe(_everything(self._topics))
                 listening = asyncio.create_task(self._listen(transport))
                 async with _process("worker", str(path)) as worker:
@@ -145,7 +145,8 @@ class Demo:
         options = self._options
         arguments = [options.recording, "--to", self._url, "--station", STATION, "--force"]
         arguments += ["--seed", str(options.seed), "--seconds", str(options.seconds), "--loop"]
-        arguments += ["--scenario", str(scenario), "--mqtt-version", self._mqtt_version]
+        arguments += ["--scenario", str(scenario)]
+        arguments += ["--mqtt-version", self._mqtt_version] if self._mqtt_version else []
         return [*arguments, *(["--insecure"] if options.insecure else [])]
 
     async def _listen(self, transport: Transport) -> None:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 def demo(
     broker: Annotated[
-        str, typer.Option(help="mqtt or kafka starts a broker here; a URL takes your own.")
+        str,
+        typer.Option(
+            help="mqtt or kafka starts a broker here; a URL or a kind: broker file takes yours."
+        ),
     ] = "mqtt",
     seconds: Annotated[float, typer.Option(min=12.0, help="How long the replay runs.")] = 60.0,
     seed: Annotated[

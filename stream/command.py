@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from stream.transports.broker import BrokerConfig
 
 Broker = Annotated[
-    str, typer.Argument(help="Broker URL: mqtt://host:1883, mqtts://, kafka://host:9092, …")
+    str,
+    typer.Argument(
+        help="Broker URL: mqtt://host:1883, mqtts://, kafka://host:9092, …; "
+        "or a YAML file with kind: broker, which also says as whom."
+    ),
 ]
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Allow plaintext or anonymous access beyond localhost.")
@@ -18,7 +22,8 @@ Insecure = Annotated[
 
 
 MqttVersion = Annotated[
-    str, typer.Option(help="MQTT protocol, 5 or 3.1.1; an older broker is told apart in any case.")
+    str | None,
+    typer.Option(help="MQTT protocol, 5 or 3.1.1; an older broker is told apart in any case."),
 ]
 
 
@@ -66,7 +71,7 @@ def watch(
     ] = None,
     raw: Annotated[bool, typer.Option("--json", help="Print the events as they are.")] = False,
     insecure: Insecure = False,
-    mqtt_version: MqttVersion = "5",
+    mqtt_version: MqttVersion = None,
 ) -> None:
     """Show fault events as they come, as an MES would see them. Ctrl-C ends it."""
     import contextlib
@@ -103,13 +108,20 @@ async def _watch(broker: "BrokerConfig", station: str | None, raw: bool) -> None
                 console.print(line(seen), highlight=False)
 
 
-def broker_config(url: str, insecure: bool, mqtt_version: str = "5") -> "BrokerConfig":
-    """A broker as the command line names it; raises ConfigError without repeating the URL."""
-    from stream.config import parse
-    from stream.transports.broker import BrokerConfig
+def broker_config(url: str, insecure: bool, mqtt_version: str | None = None) -> "BrokerConfig":
+    """A broker as the command line names it; raises ConfigError without repeating the URL.
 
-    content = {"url": url, "insecure": insecure, "protocol": mqtt_version}
-    return parse(content, BrokerConfig, "broker")
+    Instead of a URL it may be a YAML file with ``kind: broker``; the options go over it.
+    """
+    from stream.config import BrokerSettings, parse, read_mapping
+
+    from_file = url.endswith((".yaml", ".yml")) and "://" not in url
+    content = read_mapping(Path(url)) if from_file else {"kind": "broker", "url": url}
+    if insecure:
+        content["insecure"] = True
+    if mqtt_version is not None:
+        content["protocol"] = mqtt_version
+    return parse(content, BrokerSettings, url if from_file else "broker")
 
 
 def fail(command: str, error: Exception) -> typer.Exit:

@@ -144,6 +144,12 @@ class ModelSettings(Settings):
     max_wait_ms: NotNegative = 5.0
 
 
+class BrokerSettings(BrokerConfig):
+    """A broker in a file of its own, for the commands that take a URL: ``kind: broker``."""
+
+    kind: Literal["broker"]
+
+
 def _input_place(one: InputSettings, info: ValidationInfo) -> InputSettings:
     stations = {station.id: station for station in info.data.get("stations", ())}
     names = {name for station in stations.values() for name in station.modalities}

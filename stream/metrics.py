@@ -27,6 +27,11 @@ class Metrics:
             "Messages the transport had to drop, in or out",
             registry=self.registry,
         )
+        self.broker_failures = Gauge(
+            "weldfusion_broker_failures",
+            "Times the broker was lost, not reached, or refused something",
+            registry=self.registry,
+        )
         self.lag_s = Gauge(
             "weldfusion_lag_seconds",
             "Now minus the newest capture time",

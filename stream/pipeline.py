@@ -67,6 +67,7 @@ class Pipeline:
         self._publisher = Publisher(transport, self.metrics, now_ns)
         self.status.watch(transport.refused, self._publisher.dropped)
         self.metrics.transport_dropped.set_function(lambda: sum(transport.refused.values()))
+        self.metrics.broker_failures.set_function(lambda: sum(transport.failures.values()))
         self._idleness = {
             one.id: Idleness(one.modalities, round(one.idle_timeout_ms * MS), now_ns())
             for one in stations

@@ -27,7 +27,7 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
 
 def test_there_are_shipped_configurations_of_every_kind() -> None:
     said = " ".join(check(path).output for path in CONFIGS)
-    for kind in ("worker", "train", "scenario", "recording"):
+    for kind in ("worker", "broker", "train", "scenario", "recording"):
         assert f"a valid {kind} configuration" in said
 
 

@@ -162,18 +162,46 @@ def test_a_wrong_broker_url_is_refused_without_repeating_its_secrets(
     assert "hunter2" not in said
 
 
-@pytest.mark.parametrize("command", ["replay", "record", "inject", "watch"])
+BEYOND = "mqtt://broker.example"
+
+
+def to_broker(command: str, broker: str | Path, tmp_path: Path, recorded: Path) -> list[str | Path]:
+    """The arguments with which a command would use a broker."""
+    worker = tmp_path / "worker.yaml"
+    worker.write_text(
+        worker_configuration(open_recording(recorded), "none", BrokerConfig(url=NOBODY))
+    )
+    return {
+        "replay": [recorded, "--to", broker],
+        "record": [broker, "--out", tmp_path / "new.mcap"],
+        "inject": [broker, "--fault", "camera.blur"],
+        "watch": [broker],
+        "demo": ["--broker", broker, "--recording", recorded, "--model", "none"],
+        "worker": [worker, "--broker", broker],
+    }[command]
+
+
+@pytest.mark.parametrize("command", ["replay", "record", "inject", "watch", "demo", "worker"])
 def test_plaintext_beyond_this_machine_is_refused_unless_asked_for(
     tmp_path: Path, recorded: Path, command: str
 ) -> None:
-    url = "mqtt://broker.example"
-    rest = {
-        "replay": [recorded, "--to", url],
-        "record": [url, "--out", tmp_path / "new.mcap"],
-        "inject": [url, "--fault", "camera.blur"],
-        "watch": [url],
-    }
-    assert "--insecure" in one_line(command, *rest[command])
+    said = refused(command, *to_broker(command, BEYOND, tmp_path, recorded))
+    assert f"plaintext and anonymous access to {BEYOND} is refused; use TLS and credentials" in said
+    assert "insecure: true (--insecure)" in said
+
+
+@pytest.mark.parametrize("command", ["replay", "record", "inject", "watch", "demo"])
+def test_a_file_instead_of_a_url_says_as_whom(tmp_path: Path, recorded: Path, command: str) -> None:
+    broker = tmp_path / "plant.yaml"
+    broker.write_text(
+        "kind: broker\nurl: mqtts://broker.example\nusername: mes\npassword_env: NOT_THERE\n"
+    )
+    said = refused(command, *to_broker(command, broker, tmp_path, recorded))
+    assert "the environment has no NOT_THERE (password_env)" in said
+    broker.write_text("kind: broker\nurl: mqtts://broker.example\npassword: hunter2\n")
+    said = refused(command, *to_broker(command, broker, tmp_path, recorded))
+    assert "give password_file or password_env" in said
+    assert "hunter2" not in said
 
 
 def test_a_missing_recording_is_named(tmp_path: Path) -> None:

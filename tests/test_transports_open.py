@@ -1,13 +1,16 @@
+import ssl
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
+from stream.config import BrokerSettings, ConfigError, parse
 from stream.transports.broker import BrokerConfig, parse_url
 from stream.transports.kafka_connection import connection_arguments, partition_for
 from stream.transports.memory import MemoryTransport
 from stream.transports.open import open_transport
+from stream.transports.tls import tls_context
 from stream.transports.transport import TransportError
 
 
@@ -94,6 +97,9 @@ def test_secrets_come_from_a_file_or_the_environment(
         BrokerConfig(**config, password_env="NO_SUCH_VARIABLE").password()
     with pytest.raises(TransportError, match="password_file cannot be read"):
         BrokerConfig(**config, password_file=tmp_path / "missing").password()
+    file.write_text("\n")
+    with pytest.raises(TransportError, match="password_file holds no text"):
+        from_file.password()
 
 
 @pytest.mark.parametrize(
@@ -102,6 +108,7 @@ def test_secrets_come_from_a_file_or_the_environment(
         ({"password_env": "A", "password_file": "b", "username": "c"}, "either password_file or"),
         ({"password_env": "A"}, "a password needs a username"),
         ({"cert_file": "a"}, "cert_file and key_file belong together"),
+        ({"ca_file": "a"}, "certificates need TLS"),
         ({"url": "kafka://plant", "username": "a"}, "SCRAM-SHA-512 needs"),
         ({"passwort": "x"}, "Extra inputs are not permitted"),
     ],
@@ -109,6 +116,36 @@ def test_secrets_come_from_a_file_or_the_environment(
 def test_contradictory_settings_are_refused(settings: dict[str, str], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         BrokerConfig.model_validate({"url": "mqtt://plant", **settings})
+
+
+def test_a_password_among_the_settings_is_refused_and_not_repeated() -> None:
+    content = {"kind": "broker", "url": "mqtts://plant", "password": "hunter2"}
+    with pytest.raises(ConfigError, match="give password_file or password_env") as refusal:
+        parse(content, BrokerSettings, "plant.yaml")
+    assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("url", ["mqtts://localhost", "kafka+ssl://localhost"])
+async def test_files_of_certificates_that_cannot_be_used_are_named(
+    tmp_path: Path, url: str
+) -> None:
+    rubbish = tmp_path / "rubbish.pem"
+    rubbish.write_text("no certificate")
+    for settings, words in (
+        ({"ca_file": tmp_path / "gone"}, "ca_file cannot be used .*gone.*: No such file"),
+        ({"ca_file": rubbish}, "ca_file cannot be used .*rubbish"),
+        ({"cert_file": rubbish, "key_file": rubbish}, "cert_file and key_file cannot be used"),
+    ):
+        with pytest.raises(TransportError, match=words):
+            async with open_transport(BrokerConfig(url=url, **settings)):
+                pass
+
+
+def test_tls_is_1_2_or_newer_and_checks_the_host_name() -> None:
+    context = tls_context(BrokerConfig(url="mqtts://plant"))
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
 
 
 def test_a_persistent_reader_needs_a_name_to_be_found_again() -> None:

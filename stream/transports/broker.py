@@ -5,7 +5,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -75,6 +75,13 @@ class BrokerConfig(BaseModel):
     partitions: Annotated[int, Field(ge=1)] = 1
     max_message_bytes: Annotated[int, Field(ge=1, le=256 * 1024**2)] = 4 * 1024**2
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_secrets(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "password" in content:
+            raise ValueError("a password does not belong here; give password_file or password_env")
+        return content
+
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str) -> str:
@@ -89,6 +96,8 @@ class BrokerConfig(BaseModel):
             raise ValueError("a password needs a username")
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file belong together")
+        if (self.ca_file or self.cert_file) and not self.address.encrypted:
+            raise ValueError("certificates need TLS: a URL with mqtts:// or kafka+ssl://")
         if self.address.scheme.startswith("kafka") and self.username and not self._has_password:
             raise ValueError("Kafka's SCRAM-SHA-512 needs password_file or password_env")
         return self
@@ -105,15 +114,29 @@ class BrokerConfig(BaseModel):
     def password(self) -> str | None:
         """Read the password. Raises TransportError naming the place where it is missing."""
         if self.password_env:
-            if (value := os.environ.get(self.password_env)) is None:
+            if not (value := os.environ.get(self.password_env)):
                 raise TransportError(f"the environment has no {self.password_env} (password_env)")
             return value
         if self.password_file:
             try:
-                return self.password_file.read_text().rstrip("\r\n")
+                value = self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
             except OSError as error:
                 raise TransportError(f"password_file cannot be read: {error}") from error
+            except UnicodeDecodeError:
+                value = ""
+            if not value:
+                raise TransportError(f"password_file holds no text: {self.password_file}")
+            return value
         return None
+
+
+def rejected(config: BrokerConfig) -> str:
+    """Give in words that a broker does not take us, with what to do; names no secret."""
+    if config.username:
+        return f"it does not take user {config.username!r} with this password"
+    if config.cert_file:
+        return f"it does not take the certificate in {config.cert_file}"
+    return "it takes nobody without a name; give username and password_file or password_env"
 
 
 def _server(text: str, default_port: int) -> tuple[str, int]:

@@ -24,7 +24,13 @@ from aiokafka.errors import (
 
 from stream.transports import kafka_topics
 from stream.transports.broker import BrokerConfig
-from stream.transports.kafka_connection import connection_arguments, partition_for
+from stream.transports.kafka_connection import (
+    FORBIDDEN,
+    connection_arguments,
+    has_connection,
+    partition_for,
+    refusal,
+)
 from stream.transports.kafka_reader import KafkaReader
 from stream.transports.kafka_topics import COMPACTED, RECORD_OVERHEAD_BYTES, Topic
 from stream.transports.transport import Delivery, Message, TransportError
@@ -56,6 +62,7 @@ class KafkaTransport:
 
     def __init__(self, config: BrokerConfig, *, from_beginning: bool | None = None) -> None:
         self.refused: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
         self._config = config
         self._from_beginning = from_beginning
         self._connection: dict[str, Any] = {}
@@ -74,9 +81,9 @@ class KafkaTransport:
                 await admin.start()
         except (KafkaError, TimeoutError, OSError) as error:
             await admin.close()
-            raise TransportError(
-                f"no connection to {self._config.url}: {error or 'no answer'}; does the broker run?"
-            ) from error
+            reason = await refusal(self._config, self._connection)
+            reason = reason or f"{error or 'no answer'}; does the broker run?"
+            raise TransportError(f"no connection to {self._config.url}: {reason}") from error
         self._admin = admin
         return self
 
@@ -98,7 +105,7 @@ class KafkaTransport:
             return False
         clients = [self._reader.consumer._client] if self._reader else []
         clients += [self._producer.client] if self._producer else []
-        return all(_has_connection(client) for client in clients or [self._admin._client])
+        return all(has_connection(client) for client in clients or [self._admin._client])
 
     async def ensure_topics(
         self,
@@ -114,13 +121,16 @@ class KafkaTransport:
         admin = self._open_admin()
         names = set(topics)
         known = await kafka_topics.describe(admin, sorted(names))
-        await kafka_topics.create(
-            admin,
-            sorted(names - known.keys()),
-            partitions=partitions or self._config.partitions,
-            compacted=compacted,
-            max_message_bytes=self._config.max_message_bytes,
-        )
+        try:
+            await kafka_topics.create(
+                admin,
+                sorted(names - known.keys()),
+                partitions=partitions or self._config.partitions,
+                compacted=compacted,
+                max_message_bytes=self._config.max_message_bytes,
+            )
+        except TransportError as error:
+            raise TransportError(f"{self._config.url}: {error}") from error
 
     async def publish(self, message: Message) -> None:
         """Return once all replicas have it; retried for as long as the broker is away."""
@@ -144,6 +154,7 @@ class KafkaTransport:
                     raise TransportError(
                         f"{self._config.url} refuses {message.topic}: {error}"
                     ) from error
+                self.failures["publish"] += 1
                 _log.warning("to be published again", topic=message.topic, reason=repr(error))
                 if isinstance(error, UnknownTopicOrPartitionError):
                     self._topics.pop(message.topic, None)
@@ -163,15 +174,14 @@ class KafkaTransport:
         admin = self._open_admin()
         await self.ensure_topics(topic for topic in topics if not topic.startswith("^"))
         if self._reader is None:
-            self._reader = KafkaReader(
-                admin,
-                connection=self._connection,
-                group=self._config.group,
-                max_message_bytes=self._config.max_message_bytes + RECORD_OVERHEAD_BYTES,
-                from_beginning=self._from_beginning,
-            )
+            self._reader = self._new_reader(admin)
             await self._reader.start()
-        await self._reader.subscribe(topics)
+        try:
+            await self._reader.subscribe(topics)
+            if not self._reading.is_set():
+                await self._reader.read_once()
+        except FORBIDDEN as error:
+            raise TransportError(f"{self._config.url}: reading is forbidden: {error}") from error
         self._reading.set()
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
@@ -199,6 +209,16 @@ class KafkaTransport:
     def exhausted(self, topic: str) -> bool:
         """Whether every partition of the topic was read up to its last stable offset."""
         return self._reader is not None and self.connected and self._reader.exhausted(topic)
+
+    def _new_reader(self, admin: AIOKafkaAdminClient) -> KafkaReader:
+        return KafkaReader(
+            admin,
+            connection=self._connection,
+            group=self._config.group,
+            max_message_bytes=self._config.max_message_bytes + RECORD_OVERHEAD_BYTES,
+            failures=self.failures,
+            from_beginning=self._from_beginning,
+        )
 
     def _open_admin(self) -> AIOKafkaAdminClient:
         if self._admin is None:
@@ -275,7 +295,3 @@ def _is_final(error: KafkaError) -> bool:
         and not error.retriable
         and not isinstance(error, _NEEDS_NEW_PRODUCER)
     )
-
-
-def _has_connection(client: Any) -> bool:
-    return any(connection.connected() for connection in client._conns.values())

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 
 from stream.transports.inbox import Inbox
+from stream.transports.kafka_connection import FORBIDDEN, has_connection
 from stream.transports.kafka_offsets import PartitionOffsets
 from stream.transports.kafka_rebalance import Rebalance
 from stream.transports.kafka_topics import describe, existing
@@ -28,6 +30,7 @@ _POLL_MS = 50
 _MOST_RECORDS = 200
 # The end of a partition is known for sure only from a fetch that was answered lately.
 _FRESH_MS = 1000
+_READ_ONCE_LIMIT_S = 5.0
 _log = structlog.get_logger(__name__)
 
 
@@ -46,11 +49,14 @@ class KafkaReader:
         connection: Mapping[str, Any],
         group: str,
         max_message_bytes: int,
+        failures: Counter[str],
         from_beginning: bool | None = None,
     ) -> None:
         self.inbox = Inbox()
         self._admin = admin
         self._group = group
+        self._failures = failures
+        self._connected = True
         self._from_beginning = bool(group) if from_beginning is None else from_beginning
         self._offsets: dict[TopicPartition, PartitionOffsets] = {}
         self._placed: set[TopicPartition] = set()
@@ -109,7 +115,29 @@ class KafkaReader:
             self.consumer.subscribe(pattern=pattern, listener=listener)
         else:
             self.consumer.subscribe(topics=list(self._names), listener=listener)
-        await self._assigned.wait()
+        while not self._assigned.is_set():  # aiokafka raises what forbids the group here only
+            self.consumer._coordinator.check_errors()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._assigned.wait(), _POLL_MS / 1000)
+
+    async def read_once(self) -> None:
+        """Fetch until every partition has answered, as long as nobody takes deliveries yet.
+
+        Raises one of FORBIDDEN where one may not be read; what else fails is left to ``next``.
+        """
+        try:
+            async with asyncio.timeout(_READ_ONCE_LIMIT_S):
+                answered = False
+                while not answered:
+                    answered = bool(self._placed) and all(map(self._was_fetched, self._placed))
+                    await self._fetch()
+        except FORBIDDEN:
+            raise
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
+            _log.info("Kafka is not read yet", reason=repr(error))
+
+    def _was_fetched(self, partition: TopicPartition) -> bool:
+        return self.consumer.last_poll_timestamp(partition) is not None
 
     def _add(self, topics: Sequence[str]) -> None:
         self._names.update(topic for topic in topics if not topic.startswith("^"))
@@ -123,6 +151,7 @@ class KafkaReader:
             except ConsumerStoppedError:
                 return None
             except (KafkaError, IllegalStateError) as error:
+                self._failures["read"] += 1
                 _log.warning("Kafka cannot be read at present", reason=repr(error))
                 await asyncio.sleep(_BACK_OFF_S)
         return await self.inbox.take()
@@ -160,6 +189,7 @@ class KafkaReader:
     async def _fetch(self) -> None:
         if self._closed:
             raise ConsumerStoppedError
+        self._note_connection()
         if self._group:
             await self._place()
         if not self._placed:
@@ -174,6 +204,13 @@ class KafkaReader:
             offsets = self._offsets[partition]
             for record in records:
                 self.inbox.put(offsets.delivery(record, now_ns))
+
+    def _note_connection(self) -> None:
+        connected = has_connection(self.consumer._client)
+        if self._connected and not connected:
+            self._failures["lost"] += 1
+            _log.warning("connection to Kafka lost; connecting again")
+        self._connected = connected
 
     async def _place(self) -> None:
         """Seek explicitly in partitions that were assigned: the fetcher begins before we know."""

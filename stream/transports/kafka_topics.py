@@ -12,6 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from stream.topics import KAFKA_COMPACTED
+from stream.transports.kafka_connection import FORBIDDEN
 from stream.transports.transport import TransportError
 
 # State of which only the newest value for each key matters.
@@ -77,6 +78,8 @@ async def create(
     for name, code, *reason in (await admin.create_topics(new)).topic_errors:
         if code not in (0, _ALREADY_EXISTS):
             why = next((text for text in reason if text), for_code(code).__name__)
+            if for_code(code) in FORBIDDEN:
+                why = "it is missing or not to be seen, and making topics is forbidden to this user"
             raise TransportError(f"the topic {name} cannot be created: {why}")
     await _wait_for(admin, names)
 

@@ -160,6 +160,7 @@ class MemoryTransport:
         if persistent and not client_id:
             raise TransportError("a persistent session needs a client_id to be found again")
         self.refused: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
         self._broker = MemoryBroker.named(name)
         self._client_id = client_id or f"anonymous-{id(self)}"
         self._will = will

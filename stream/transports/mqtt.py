@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Self
 
 import structlog
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import Client, ConnectFlags, MQTTMessage
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -31,7 +31,7 @@ _CONNECT_LIMIT_S = 5.0
 _MOST_QUEUED_BYTES = 64 * 1024**2
 _SILENT = "it takes the connection and says nothing"
 # amqtt, which speaks 3.1.1, waits for more where a CONNECT of MQTT 5 carries properties.
-_FALL_BACK = ("Unsupported protocol version", _SILENT)
+_FALL_BACK = ("Unsupported protocol version", _SILENT, packets.CLOSED)
 _log = structlog.get_logger(__name__)
 
 
@@ -52,6 +52,7 @@ class MqttTransport:
         if persistent and not config.client_id:
             raise TransportError("a persistent session needs a client_id to be found again")
         self.refused: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
         self._config = config
         self._persistent = persistent
         self._will = will
@@ -75,7 +76,8 @@ class MqttTransport:
             refusal = await self._connect()
         if refusal:
             self._inbox.close()
-            raise TransportError(f"no connection to {self._config.url}: {refusal}")
+            reason = await packets.explained(refusal, self._config)
+            raise TransportError(f"no connection to {self._config.url}: {reason}")
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -167,11 +169,22 @@ class MqttTransport:
         how = {"five": self._five, "persistent": self._persistent}
         client = packets.build_client(self._config, will=self._will, **how)
         client.on_connect = self._hand_over_connect
-        client.on_connect_fail = self._note_failure
-        client.on_disconnect = self._hand_over_disconnect
-        client.on_message = self._hand_over_message
-        client.on_publish = self._hand_over_publish
-        client.on_subscribe = self._hand_over_subscribe
+        # It is called while the reason is being handled, but is not told it.
+        client.on_connect_fail = lambda _c, _u: self._hand_over(
+            self._on_failure, *packets.failure(sys.exception(), self._config)
+        )
+        client.on_disconnect = lambda _c, _u, _flags, reason, _p: self._hand_over(
+            self._on_disconnect, str(reason)
+        )
+        client.on_message = lambda _c, _u, message: self._hand_over(
+            self._on_message, message, time.time_ns()
+        )
+        client.on_publish = lambda _c, _u, mid, reason, _p: self._hand_over(
+            self._on_publish, mid, _refusal(reason)
+        )
+        client.on_subscribe = lambda _c, _u, mid, reasons, _p: self._hand_over(
+            self._on_subscribe, mid, reasons
+        )
         packets.connect(client, self._config, **how)
         client.loop_start()
         return client
@@ -214,7 +227,7 @@ class MqttTransport:
         if self._first is not None and not self._first.done():
             self._first.set_result(refusal)
         elif refusal:
-            _log.warning("the broker refuses", url=self._config.url, reason=refusal)
+            self._note("refused", "the broker refuses", reason=refusal)
         if refusal:
             return
         self._connection += 1
@@ -227,11 +240,30 @@ class MqttTransport:
             self._subscriptions.session_lost()
         self._send_subscriptions(self._subscriptions.unconfirmed())
 
+    def _on_failure(self, reason: str, final: bool) -> None:
+        if self._first is None or self._first.done():
+            self._note("unreached", "no connection", reason=reason)
+            return
+        self._failure = reason
+        if final:
+            self._first.set_result(reason)
+
     def _on_disconnect(self, reason: str) -> None:
-        if self._connected:
-            _log.warning("connection lost", url=self._config.url, reason=reason)
+        if self._first is not None and not self._first.done():
+            self._first.set_result(packets.CLOSED)
+        elif self._connected:
+            self._note("lost", "connection lost", reason=reason)
         self._connected = False
         self._subscriptions.connection_lost()
+
+    def _on_subscribe(self, mid: int, reasons: list[ReasonCode]) -> None:
+        for topic, refusal in self._subscriptions.answer(mid, reasons).items():
+            self._note("subscription", "subscription refused", topic=topic, reason=refusal)
+
+    def _note(self, failure: str, event: str, **facts: str) -> None:
+        if self._client is not None:
+            self.failures[failure] += 1
+            _log.warning(event, url=self._config.url, **facts)
 
     def _on_message(self, message: MQTTMessage, received_ns: int) -> None:
         self._inbox.put(
@@ -255,16 +287,12 @@ class MqttTransport:
         if answer is not None and not answer.done():
             answer.set_result(refusal)
 
-    # On the network thread.
+    # On paho's thread.
 
     def _hand_over(self, callback: Callable[..., None], *arguments: object) -> None:
         loop = self._loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(callback, *arguments)
-
-    def _note_failure(self, _client: Client, _userdata: Any) -> None:
-        # It is called while the reason is being handled, but is not told it.
-        self._failure = str(sys.exception() or self._failure)
 
     def _hand_over_connect(
         self,
@@ -276,24 +304,6 @@ class MqttTransport:
     ) -> None:
         most_bytes = getattr(properties, "MaximumPacketSize", 0)
         self._hand_over(self._on_connect, flags.session_present, _refusal(reason), most_bytes)
-
-    def _hand_over_disconnect(
-        self, _client: Client, _userdata: Any, _flags: DisconnectFlags, reason: ReasonCode, _: Any
-    ) -> None:
-        self._hand_over(self._on_disconnect, str(reason))
-
-    def _hand_over_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
-        self._hand_over(self._on_message, message, time.time_ns())
-
-    def _hand_over_publish(
-        self, _client: Client, _userdata: Any, mid: int, reason: ReasonCode, _: Any
-    ) -> None:
-        self._hand_over(self._on_publish, mid, _refusal(reason))
-
-    def _hand_over_subscribe(
-        self, _client: Client, _userdata: Any, mid: int, reasons: list[ReasonCode], _: Any
-    ) -> None:
-        self._hand_over(self._subscriptions.answer, mid, reasons)
 
 
 def _refusal(reason: ReasonCode) -> str:

@@ -1,5 +1,6 @@
 """How paho-mqtt is set up, and what its packets carry beside topic and payload."""
 
+import ssl
 import uuid
 from typing import Any
 
@@ -8,7 +9,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from stream.transports.broker import BrokerConfig
+from stream.transports.broker import BrokerConfig, rejected
+from stream.transports.tls import explain, tls_context, tls_refusal
 from stream.transports.topics import is_name
 from stream.transports.transport import Message, TransportError
 
@@ -17,6 +19,8 @@ _SESSION_EXPIRY_S = 24 * 3600
 # What an MQTT packet needs beside topic, headers and payload.
 _PACKET_OVERHEAD = 256
 CONTENT_TYPE = "content-type"
+CLOSED = "it closes the connection without a word"
+_NOT_AUTHORIZED = ("Not authorized", "Bad user name or password")
 
 
 def build_client(
@@ -34,9 +38,7 @@ def build_client(
     if config.username:
         client.username_pw_set(config.username, config.password())
     if config.address.encrypted:
-        files = (config.ca_file, config.cert_file, config.key_file)
-        authority, certificate, key = (str(file) if file else None for file in files)
-        client.tls_set(authority, certificate, key)
+        client.tls_set_context(tls_context(config))
     if will is not None:
         properties = message_properties(will, PacketTypes.WILLMESSAGE) if five else None
         client.will_set(will.topic, will.payload, will.qos, will.retain, properties)
@@ -57,6 +59,24 @@ def connect(client: Client, config: BrokerConfig, *, five: bool, persistent: boo
     client.connect_async(
         host, port, config.keepalive_s, clean_start=not persistent, properties=properties
     )
+
+
+def failure(error: BaseException | None, config: BrokerConfig) -> tuple[str, bool]:
+    """Give why an attempt to connect failed, and whether every other would fail as well."""
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        return explain(error, config), True
+    return str(error), False
+
+
+async def explained(refusal: str, config: BrokerConfig) -> str:
+    """Give a broker's refusal of a connection with what is known of it, and what to do."""
+    if refusal in _NOT_AUTHORIZED:
+        return f"{refusal}: {rejected(config)}"
+    if refusal == CLOSED and not config.address.encrypted:
+        return f"{refusal}; does it want TLS (mqtts://)?"
+    if config.address.encrypted:
+        return await tls_refusal(config) or refusal
+    return refusal
 
 
 def message_properties(message: Message, packet: int = PacketTypes.PUBLISH) -> Properties:

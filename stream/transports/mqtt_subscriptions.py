@@ -10,13 +10,14 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._confirmed: dict[str, bool] = {}
+        self._refused: set[str] = set()
         self._pending: dict[str, asyncio.Future[str]] = {}
         self._sent: dict[int, tuple[str, ...]] = {}
 
     @property
     def all_confirmed(self) -> bool:
-        """Whether the broker has agreed to every filter."""
-        return all(self._confirmed.values())
+        """Whether the broker has agreed to every filter, those apart that it refused anew."""
+        return all(done or topic in self._refused for topic, done in self._confirmed.items())
 
     def ask(self, topic: str) -> asyncio.Future[str]:
         """Remember a filter; the future gives "" or the reason of its refusal."""
@@ -32,23 +33,33 @@ class Subscriptions:
         return [topic for topic, confirmed in self._confirmed.items() if not confirmed]
 
     def connection_lost(self) -> None:
-        """Forget the requests that will have no answer."""
+        """Forget the requests that will have no answer, and ask anew for what was refused."""
         self._sent.clear()
+        self._refused.clear()
 
     def session_lost(self) -> None:
         """Every filter has to be asked for again."""
         self._confirmed = dict.fromkeys(self._confirmed, False)
 
-    def answer(self, mid: int, reasons: list[ReasonCode]) -> None:
-        """Take the broker's answer to one request, a reason for each of its filters."""
+    def answer(self, mid: int, reasons: list[ReasonCode]) -> dict[str, str]:
+        """Take the broker's answer to one request, a reason for each of its filters.
+
+        Give the reasons of refusals that nobody waits for: after a reconnect, of filters that it
+        once agreed to. They are asked for again with every connection.
+        """
+        unheard: dict[str, str] = {}
         for topic, reason in zip(self._sent.pop(mid, ()), reasons, strict=False):
-            if reason.is_failure:
-                self._confirmed.pop(topic, None)
-            else:
-                self._confirmed[topic] = True
+            refusal = str(reason) if reason.is_failure else ""
+            self._confirmed[topic] = not refusal
             waiting = self._pending.pop(topic, None)
             if waiting is not None and not waiting.done():
-                waiting.set_result(str(reason) if reason.is_failure else "")
+                waiting.set_result(refusal)
+                if refusal:
+                    del self._confirmed[topic]
+            elif refusal:
+                self._refused.add(topic)
+                unheard[topic] = refusal
+        return unheard
 
     def close(self, reason: str) -> None:
         """Refuse whatever still waits."""

@@ -52,6 +52,7 @@ class Transport(Protocol):
     """
 
     refused: Counter[str]  # reason -> messages the transport itself had to drop
+    failures: Counter[str]  # reason -> times the broker was lost, not reached, or refused us
     acknowledges_early: bool  # few may be open at once (MQTT's inflight window), so none is kept
 
     async def __aenter__(self) -> Self: ...
