@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Kafka(EmbeddedBroker):
-    """A one-node Apache Kafka 4.1 on localhost, without authentication.
+    """A one-node Apache Kafka 4.1 on localhost, without authentication unless told.
 
     Topics are not created on first sight, so that a wrong name is an error. ``kill`` and
     ``restart`` keep what was written to the log directory.
@@ -36,15 +36,28 @@ class Kafka(EmbeddedBroker):
     start_limit_s = 90.0
     stop_limit_s = 20.0
 
-    def __init__(self, *, directory: Path | None = None, port: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        directory: Path | None = None,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        passwords: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take additional server properties, and passwords of the users of SCRAM-SHA-512."""
         super().__init__(directory=directory, port=port)
         self._controller_port = free_port()
+        self._settings = dict(settings or {})
+        self._passwords = dict(passwords or {})
 
     def _prepare(self) -> tuple[Sequence[str], Mapping[str, str]]:
         java = [*_java(), "-cp", _class_path()]
         properties = self.directory / "server.properties"
         if not properties.exists():
-            properties.write_text(_properties(self.port, self._controller_port, self.directory))
+            text = _properties(self.port, self._controller_port, self.directory)
+            # The last of two lines for one property counts.
+            text += "".join(f"{name}={value}\n" for name, value in self._settings.items())
+            properties.write_text(text)
             self._format(java, properties)
         return [*java, "kafka.Kafka", str(properties)], {}
 
@@ -54,6 +67,8 @@ class Kafka(EmbeddedBroker):
 
     def _format(self, java: Sequence[str], properties: Path) -> None:
         arguments = ["format", "--cluster-id", cluster_id(), "--config", str(properties)]
+        for user, password in self._passwords.items():
+            arguments += ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
         with self.log.open("ab") as log:
             done = subprocess.run(
                 [*java, "kafka.tools.StorageTool", *arguments],

@@ -82,7 +82,7 @@ class KafkaTransport:
         except (KafkaError, TimeoutError, OSError) as error:
             await admin.close()
             reason = await refusal(self._config, self._connection)
-            reason = reason or f"{error or 'no answer'}; does the broker run?"
+            reason = reason or f"{str(error) or 'no answer'}; does the broker run?"
             raise TransportError(f"no connection to {self._config.url}: {reason}") from error
         self._admin = admin
         return self
