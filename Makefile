@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench lint proto clean
+.PHONY: demo test bench crashes lint proto clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -19,6 +19,10 @@ test: $(STAMP)  ## every test, real brokers included; ARGS='--embedded-only' lea
 
 bench: $(STAMP)  ## speed and memory as ratios; writes build/bench.json
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+SEEDS ?= 1000
+crashes: $(STAMP)  ## workers killed at every await of a simulated log; writes build/crashes.json
+	$(BIN)/python -m tests.simulation $(SEEDS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

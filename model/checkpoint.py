@@ -28,6 +28,8 @@ HALVED = (".basis", ".expectation.", ".restorers.", "._learnt.network.", ".mean_
 
 SHARED = ("scales.", "encoders.", "decoders.")  # by all methods
 
+SHARED = ("scales.", "encoders.", "decoders.")  # by all methods
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read; says which file and why."""

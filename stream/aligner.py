@@ -5,7 +5,7 @@ it is given; watermark, idle and late have the meaning that Flink and Bytewax gi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -133,9 +133,9 @@ class Aligner:
                     break
             self._begin_epoch_after_gap(anchor_ns)
             window = self._window(anchor_ns, _closed_by(waiting))
-            if any(view.present for view in window.views.values()):
-                outputs.append(window)
             self._settle(anchor_ns)
+            if any(view.present for view in window.views.values()):
+                outputs.append(replace(window, memory=self.snapshot()))
         waits_for_frame = self._anchor is not None and self._anchor.live
         # A due anchor may yet move to an earlier time, as long as readings are missing.
         self._next_check_ns = anchor_ns if waits_for_frame else LONG_AGO
@@ -240,6 +240,10 @@ class Aligner:
     def newest_ns(self) -> int:
         """The largest event time of the station; far in the past before the first reading."""
         return max(lane.clock.newest_ns for lane in self._lanes.values())
+
+    def reached(self, modality: str) -> tuple[int, int]:
+        """The epoch, and the largest event time of a modality in it."""
+        return self.epoch, self._lanes[modality].clock.newest_ns
 
     def lag_ns(self, modality: str) -> int:
         """How far a modality lies behind the station's newest reading, in event time."""

@@ -1,7 +1,7 @@
 """Windows of many stations into batches that one model can take at once. Pure."""
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import TypeAlias
 
 from stream.messages import Window
@@ -33,6 +33,15 @@ class Batcher:
     def _is_due(self, since_ns: int, now_ns: int) -> bool:
         """A wall clock that was set back must not hold windows until it has caught up."""
         return not since_ns <= now_ns < since_ns + self._max_wait_ns
+
+    def drop(self, stations: Collection[str]) -> None:
+        """Forget the windows of these stations."""
+        for key, queue in list(self._waiting.items()):
+            kept = deque(entry for entry in queue if entry[1].station not in stations)
+            if kept:
+                self._waiting[key] = kept
+            else:
+                del self._waiting[key]
 
     def flush(self) -> list[list[Window]]:
         """Return everything that waits."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -116,7 +116,9 @@ def broker_config(url: str, insecure: bool, mqtt_version: str | None = None) -> 
     from stream.config import BrokerSettings, parse, read_mapping
 
     from_file = url.endswith((".yaml", ".yml")) and "://" not in url
-    content = read_mapping(Path(url)) if from_file else {"kind": "broker", "url": url}
+    content: dict[str, Any] = {"kind": "broker", "url": url}
+    if from_file:
+        content = read_mapping(Path(url))
     if insecure:
         content["insecure"] = True
     if mqtt_version is not None:

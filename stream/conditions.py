@@ -1,4 +1,4 @@
-"""Conditions that need no model: what can be seen from the windows and the refusals alone."""
+"""Conditions that need no model: what can be seen from the windows and what was heard with them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from stream.alarms import STATION, Condition, Observation
-from stream.messages import ImageView, Kind, Reading, Rejected, Samples, VectorView, View, Window
+from stream.messages import ImageView, Kind, VectorView, View, Window
 
 DARK_GREY_LEVEL = 16  # an all-dark frame has nothing brighter
 REFUSED_SHARE = 0.1  # of the readings due lately
@@ -18,7 +18,6 @@ SKEW_LIMIT_NS = 1_000_000_000
 SILENCE_STEP_NS = 1_000_000_000
 MOTION_STRIDE = 4  # every fourth pixel each way tells motion as well as all do
 NO_FACTS: Mapping[str, Any] = {}
-NOT_MALFORMED = frozenset({"late", "duplicate", "overflow", "jump"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +41,6 @@ class _Memory:
     seen_since_ns: int | None = None
     frame_ns: int | None = None  # the last frame
     slow_gaps: int = 0  # in a row
-    payload: int = 1  # samples in the last reading
-    refused: dict[str, int] = field(default_factory=dict)  # since the last window, by label
     refusals: list[tuple[int, str, int]] = field(default_factory=list)  # lately: window, label, n
 
 
@@ -51,7 +48,7 @@ Look: TypeAlias = tuple[bool, bool]  # (unchanged, moving)
 
 
 class Conditions:
-    """The pure stage from windows and refusals to observations, for one station."""
+    """The pure stage from windows to observations, for one station."""
 
     deadline_ns: int | None = None
 
@@ -66,26 +63,8 @@ class Conditions:
         """Epoch and anchor of the last window seen; None before the first."""
         return self._epoch, self._last_ns
 
-    def hear(self, reading: Reading) -> None:
-        """Learn how many samples a payload of a modality holds."""
-        if isinstance(reading, Samples):
-            self._memory[reading.modality].payload = len(reading.times_ns)
-
-    def refuse(self, rejected: Rejected) -> None:
-        """Count refused samples; the next window tells whether they were too many."""
-        self._refuse(rejected.modality, rejected.reason, rejected.samples)
-
-    def refuse_reason(self, modality: str, reason: str) -> None:
-        """Count a payload that never became a reading, as if it held what the others hold."""
-        self._refuse(modality, reason, self._memory[modality].payload)
-
-    def _refuse(self, modality: str, reason: str, samples: int) -> None:
-        label = reason if reason in NOT_MALFORMED else "malformed"
-        refused = self._memory[modality].refused
-        refused[label] = refused.get(label, 0) + samples
-
-    def add(self, window: Window, lags_ns: Mapping[str, int] | None = None) -> list[Observation]:
-        """Look at one window. ``lags_ns`` by modality, only while no backlog explains them."""
+    def add(self, window: Window, caught_up: bool) -> list[Observation]:
+        """Look at one window; its lags count only where no backlog explains them."""
         if window.epoch != self._epoch:
             self._begin_epoch(window.epoch)
         step_ns = window.anchor_ns - self._last_ns if self._last_ns is not None else 0
@@ -97,11 +76,11 @@ class Conditions:
                 Condition.MISSING: _missing(name, window),
                 Condition.STALLED: self._stalled(name, window),
                 Condition.FROZEN: self._frozen(name, looks, step_ns),
-                **self._refusals(name, window.anchor_ns),
+                **self._refusals(name, window),
             }
             seen += [_observation(name, one, score, window) for one, score in scores.items()]
-            if lags_ns is not None and name in lags_ns:
-                seen.append(_skewed(name, lags_ns[name], window))
+            if caught_up and name in window.heard.lags_ns:
+                seen.append(_skewed(name, window.heard.lags_ns[name], window))
         seen.append(_observation(STATION, Condition.OFFLINE, 0.0, window))
         return seen
 
@@ -126,10 +105,7 @@ class Conditions:
 
     def _begin_epoch(self, epoch: int) -> None:
         self._epoch, self._last_ns = epoch, None
-        self._memory = {
-            name: _Memory(payload=memory.payload, refused=memory.refused)
-            for name, memory in self._memory.items()
-        }
+        self._memory = {name: _Memory() for name in self._memory}
 
     def _look(self, name: str, view: View) -> Look:
         watched = self._watched[name]
@@ -170,14 +146,17 @@ class Conditions:
             return 0.0
         return float(view.readings < watched.samples / 2)
 
-    def _refusals(self, name: str, anchor_ns: int) -> dict[Condition, float]:
+    def _refusals(self, name: str, window: Window) -> dict[Condition, float]:
         """The refused share of the readings due lately, over what is normal."""
         memory, rate_hz = self._memory[name], self._watched[name].rate_hz
-        lately_ns = max(LATELY_NS, round(1e9 * LATELY_PAYLOADS * memory.payload / rate_hz))
+        heard, anchor_ns = window.heard, window.anchor_ns
+        payload = heard.payload.get(name, 1)
+        lately_ns = max(LATELY_NS, round(1e9 * LATELY_PAYLOADS * payload / rate_hz))
         due = lately_ns / 1e9 * rate_hz
-        memory.refusals += [(anchor_ns, label, n) for label, n in memory.refused.items()]
+        memory.refusals += [
+            (anchor_ns, label, n) for label, n in heard.refused.get(name, {}).items()
+        ]
         memory.refusals = [one for one in memory.refusals if anchor_ns - one[0] < lately_ns]
-        memory.refused = {}
         return {
             condition: sum(n for _, label, n in memory.refusals if label == condition)
             / (due * REFUSED_SHARE)

@@ -173,6 +173,7 @@ class WorkerSettings(Settings):
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     status_interval_s: Positive = 5.0
     state_retention_s: NotNegative = 600.0
+    state_dir: Path | None = None
 
     @field_validator("stations")
     @classmethod

@@ -1,7 +1,7 @@
 """What a worker hears besides readings: simulation state, production context, reset."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,7 @@ class _Channel:
 class Control:
     """Applies control messages to the stations that they name."""
 
-    def __init__(self, stations: Mapping[str, Station], topics: Topics) -> None:
-        self._stations = stations
+    def __init__(self, stations: Iterable[str], topics: Topics) -> None:
         self._kafka = isinstance(topics, KafkaTopics)
         self._channels: dict[tuple[str, str], _Channel] = {}
         for station in stations:
@@ -44,20 +43,26 @@ class Control:
         """Whether a delivery is a control message, also for a station that is not ours."""
         return any(topic == delivery.topic for topic, _ in self._channels)
 
-    def apply(self, delivery: Delivery) -> tuple[Station, list[Change]] | None:
-        """Take a control message; return the station and the changes that a reset caused."""
-        key = delivery.key if self._kafka else ""
-        channel = self._channels.get((delivery.topic, key))
+    def station_of(self, delivery: Delivery) -> str:
+        """Which station a control message is for, empty for one that is not ours."""
+        channel = self._channel(delivery)
+        return channel.station if channel else ""
+
+    def apply(self, delivery: Delivery, station: Station) -> list[Change]:
+        """Take a control message for ``station``; return the changes that a reset caused."""
+        channel, content = self._channel(delivery), _content(delivery.payload)
         if channel is None:
-            return None
-        station, content = self._stations[channel.station], _content(delivery.payload)
+            return []
         if channel.kind == "simulation":
             station.simulate(content if isinstance(content, dict) else None)
         elif channel.kind == "context":
             station.know(delivery.broker_time_ns or delivery.received_ns, content)
         elif self._is_reset(delivery):
-            return station, _reset(station, content)
-        return station, []
+            return _reset(station, content)
+        return []
+
+    def _channel(self, delivery: Delivery) -> _Channel | None:
+        return self._channels.get((delivery.topic, delivery.key if self._kafka else ""))
 
     def _is_reset(self, delivery: Delivery) -> bool:
         """A command that the broker kept is not given anew by every start of a worker."""

@@ -54,11 +54,12 @@ class Inferred:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Judged:
-    """An inferred window with its scores, and what its session remembered before it."""
+    """An inferred window with its scores, what its session remembered before it, and after."""
 
     inferred: Inferred
     scores: Mapping[str, float]
     remembered: Mapping[str, Recollection]
+    session: Mapping[str, Any]
 
     @property
     def is_doubtful(self) -> bool:
@@ -210,10 +211,12 @@ class Engine:
         scores = {name: float(score) for name, score in found.items()}
         clean = [name for name, score in scores.items() if score < FAULTY_SCORE]
         kept = [name for name in clean if one.present[name]]
-        judged = Judged(inferred=one, scores=scores, remembered=session.memory.now)
+        remembered = session.memory.now
         session.baseline.add(one.evidence, kept)
         session.memory.add(one.trace, kept)
-        return judged
+        return Judged(
+            inferred=one, scores=scores, remembered=remembered, session=session.snapshot()
+        )
 
     def _session(self, window: Window) -> Session:
         """An epoch begins a session: a robot may rest in another pose, a lamp hang elsewhere."""
@@ -298,4 +301,5 @@ def _verdict(loaded: Loaded, one: Judged, corrected: Mapping[str, Latent]) -> Ve
         scores=one.scores,
         evidence=one.inferred.evidence,
         model_hash=loaded.hash,
+        session=one.session,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,8 @@ class LatentState(StrEnum):
 class Verdict:
     """One window with its latents (latent size,), scores and evidence by modality.
 
-    All mappings are empty for a station that runs without a model.
+    ``session`` is what the engine remembers of the station right after it, as plain data. All
+    mappings are empty for a station that runs without a model.
     """
 
     window: Window
@@ -35,6 +37,7 @@ class Verdict:
     scores: Mapping[str, float] = field(default_factory=dict)
     evidence: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     model_hash: str = ""
+    session: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

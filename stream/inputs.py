@@ -76,6 +76,9 @@ class Inputs:
 
     def route(self, delivery: Delivery) -> Route:
         """Find station and modality; raises Malformed for what belongs to none."""
+        if delivery.misrouted:
+            detail = f"partition {delivery.partition} is not that of the key {delivery.key!r}"
+            raise Malformed("misrouted", detail)
         if self._own and not self._kafka:
             route = self._routes.get(delivery.topic)
         elif self._own:

@@ -1,14 +1,14 @@
 """Deliveries to readings: routed and read at once, images decoded in a small pool meanwhile."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from stream.config import StationSettings
 from stream.images import decode, fit
 from stream.inputs import Inputs, Route
 from stream.messages import Frame, Malformed, Reading
-from stream.station import Station
 from stream.transports.transport import Delivery
 
 DECODERS = 2
@@ -31,8 +31,15 @@ class Prepared:
 class Intake:
     """Prepares deliveries in their order; needs a running event loop."""
 
-    def __init__(self, inputs: Inputs, stations: Mapping[str, Station], max_pixels: int) -> None:
-        self._inputs, self._stations, self._max_pixels = inputs, stations, max_pixels
+    def __init__(
+        self, inputs: Inputs, stations: Iterable[StationSettings], max_pixels: int
+    ) -> None:
+        self._inputs, self._max_pixels = inputs, max_pixels
+        self._sizes_px = {
+            (station.id, name): modality.size_px
+            for station in stations
+            for name, modality in station.modalities.items()
+        }
         self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
 
     def prepare(self, delivery: Delivery) -> Prepared:
@@ -44,9 +51,9 @@ class Intake:
         except Malformed as error:
             return Prepared(delivery=delivery, route=route, reading=_failed(error))
         if isinstance(found, Frame):
-            modality = self._stations[route.station].settings.modalities[route.modality]
+            size_px = self._sizes_px[route.station, route.modality]
             decoding = asyncio.get_running_loop().run_in_executor(
-                self._decoders, decoded, found, modality.size_px, self._max_pixels
+                self._decoders, decoded, found, size_px, self._max_pixels
             )
             return Prepared(delivery=delivery, route=route, reading=asyncio.ensure_future(decoding))
         return Prepared(delivery=delivery, route=route, reading=_done(found))

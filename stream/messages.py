@@ -6,7 +6,7 @@ All times are event times: nanoseconds since the epoch, as the sensor's own cloc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,11 +138,25 @@ class VectorView:
 View: TypeAlias = ImageView | VectorView
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What was heard of a station since the window before, beside what its windows hold.
+
+    ``refused[modality][label]`` counts samples, ``payload[modality]`` is how many the last payload
+    held, ``lags_ns[modality]`` how far it lay behind the station's newest reading.
+    """
+
+    refused: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    payload: Mapping[str, int] = field(default_factory=dict)
+    lags_ns: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Window:
     """One multimodal window. Identity: station, epoch, anchor time.
 
     ``time_sources`` names the modalities that are aligned by another clock than their own.
+    ``memory`` is what the aligner remembers right after it closed.
     """
 
     station: str
@@ -152,6 +166,8 @@ class Window:
     views: Mapping[str, View]
     idle: frozenset[str] = frozenset()
     time_sources: Mapping[str, TimeSource] = field(default_factory=dict)
+    heard: Heard = field(default_factory=Heard)
+    memory: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -27,12 +27,12 @@ class Reporter:
 
     def window(
         self, station: Station, verdict: Verdict, caught_up: bool, now_ns: int
-    ) -> list[Message]:
-        """The latent of a window, and the fault events that it caused."""
+    ) -> tuple[list[Message], list[Change]]:
+        """The latent of a window and the fault events that it caused, and those changes."""
         gated = gate(verdict)
         latent = self._outbox.latent(verdict, gated)
         changes = station.judge(verdict, caught_up)
-        return [latent, *self.changes(station, changes, now_ns, verdict, gated)]
+        return [latent, *self.changes(station, changes, now_ns, verdict, gated)], changes
 
     def changes(
         self,

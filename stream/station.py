@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stream.alarms import AlarmRule, Alarms, Change, Condition, Observation
@@ -11,6 +11,7 @@ from stream.clocks import LONG_AGO, NEVER
 from stream.conditions import Conditions, Watched
 from stream.config import AlarmSettings, ModalitySettings, StationSettings
 from stream.gate import Verdict
+from stream.hearing import Hearing
 from stream.lanes import AlignedModality
 from stream.messages import Idle, Kind, Malformed, Reading, Rejected, Window
 from stream.tracks import Timing
@@ -46,6 +47,7 @@ class Station:
         self.settings = settings
         self.id = settings.id
         self.aligner = Aligner(aligner_spec(settings))
+        self.hearing = Hearing(settings.modalities)
         self.conditions = Conditions(watched(settings, motion_scales or {}))
         self.alarms = Alarms(alarm_rules(settings.alarms))
         self.tally = Tally()
@@ -56,7 +58,7 @@ class Station:
     def add(self, item: Reading | Idle) -> tuple[list[Window], list[Rejected]]:
         """Take a reading; return the windows it closes and the readings it refuses."""
         if not isinstance(item, Idle):
-            self.conditions.hear(item)
+            self.hearing.hear(item)
         return self._sorted(self.aligner.add(item))
 
     def flush(self) -> tuple[list[Window], list[Rejected]]:
@@ -64,24 +66,34 @@ class Station:
         return self._sorted(self.aligner.flush())
 
     def _sorted(self, outputs: Sequence[Window | Rejected]) -> tuple[list[Window], list[Rejected]]:
-        windows = [one for one in outputs if isinstance(one, Window)]
-        rejected = [one for one in outputs if isinstance(one, Rejected)]
-        for one in rejected:
+        windows: list[Window] = []
+        rejected: list[Rejected] = []
+        for one in outputs:
+            if isinstance(one, Window):
+                windows.append(self._heard(one))
+                continue
+            rejected.append(one)
             self.tally.refused[one.reason] += one.samples
-            self.conditions.refuse(one)
+            reached = self.aligner.reached(one.modality)
+            self.hearing.refuse(one.modality, one.reason, one.samples, reached)
         self.tally.windows += len(windows)
         return windows, rejected
+
+    def _heard(self, window: Window) -> Window:
+        """The window with what was heard since the last one, and what is remembered after it."""
+        lags_ns = {name: self.aligner.lag_ns(name) for name in self.settings.modalities}
+        heard = self.hearing.take(window, lags_ns)
+        memory = {"aligner": window.memory, "hearing": self.hearing.snapshot()}
+        return replace(window, heard=heard, memory=memory)
 
     def refuse(self, modality: str, reason: str) -> None:
         """Count a payload that never became a reading."""
         self.tally.refused[reason] += 1
-        self.conditions.refuse_reason(modality, reason)
+        self.hearing.refuse_payload(modality, reason, self.aligner.reached(modality))
 
     def judge(self, verdict: Verdict, caught_up: bool) -> list[Change]:
         """Turn a verdict and what was observed of its window into changes of conditions."""
-        window = verdict.window
-        lags = {name: self.aligner.lag_ns(name) for name in self.settings.modalities}
-        seen = self.conditions.add(window, lags if caught_up else None)
+        seen = self.conditions.add(verdict.window, caught_up)
         seen += [_learnt(verdict, name, score) for name, score in verdict.scores.items()]
         return self._alarmed(seen)
 
@@ -103,7 +115,8 @@ class Station:
 
     def know(self, since_ns: int, context: Any) -> None:
         """The plant says what is produced from this time on."""
-        self._contexts.append((since_ns, context))
+        if not self._contexts or since_ns > self._contexts[-1][0]:  # else it is known already
+            self._contexts.append((since_ns, context))
 
     def context_at(self, time_ns: int) -> Any:
         """The production context valid at an event time; the oldest known before that one."""
@@ -134,19 +147,25 @@ class Station:
         self.tally.events += len(changes)
         return changes
 
-    def snapshot(self) -> dict[str, Any]:
-        """What must survive a restart, as plain data."""
+    def taken_in(self) -> dict[str, Any]:
+        """What must survive a restart of the half that takes readings in; see `Window.memory`."""
+        return {"aligner": self.aligner.snapshot(), "hearing": self.hearing.snapshot()}
+
+    def judged(self) -> dict[str, Any]:
+        """What must survive a restart of the half that judges windows."""
         return {
-            "aligner": self.aligner.snapshot(),
             "conditions": self.conditions.snapshot(),
             "alarms": self.alarms.snapshot(),
+            "contexts": list(self._contexts),
         }
 
-    def restore(self, memory: Mapping[str, Any]) -> None:
-        """Take a snapshot back."""
-        self.aligner.restore(memory["aligner"])
-        self.conditions.restore(memory["conditions"])
-        self.alarms.restore(memory["alarms"])
+    def restore(self, taken_in: Mapping[str, Any], judged: Mapping[str, Any]) -> None:
+        """Take both back; the second may lag behind the first by windows not yet judged."""
+        self.aligner.restore(taken_in["aligner"])
+        self.hearing.restore(taken_in["hearing"])
+        self.conditions.restore(judged["conditions"])
+        self.alarms.restore(judged["alarms"])
+        self._contexts.extend((since_ns, context) for since_ns, context in judged["contexts"])
 
 
 def _valid_until_ns(state: Mapping[str, Any]) -> int:

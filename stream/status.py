@@ -3,7 +3,6 @@
 import os
 import socket
 from collections import Counter
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -26,10 +25,8 @@ def software_version() -> str:
 class WorkerStatus:
     """The worker's counters that belong to no station, and its monitoring documents."""
 
-    def __init__(
-        self, settings: WorkerSettings, engine: Engine, stations: Mapping[str, Station]
-    ) -> None:
-        self._settings, self._engine, self._stations = settings, engine, stations
+    def __init__(self, settings: WorkerSettings, engine: Engine) -> None:
+        self._settings, self._engine = settings, engine
         self._software = software_version()
         self._instance = f"{settings.name}@{socket.gethostname()}:{os.getpid()}"
         self.unrouted: Counter[str] = Counter()
@@ -48,9 +45,9 @@ class WorkerStatus:
             "modelHash": self._engine.facts(station).hash,
         }
 
-    def document(self, station_id: str, state: str, now_ns: int) -> dict[str, Any]:
+    def document(self, station: Station, state: str, now_ns: int) -> dict[str, Any]:
         """The monitoring document of one station."""
-        station, facts = self._stations[station_id], self._engine.facts(station_id)
+        facts = self._engine.facts(station.id)
         interval_ns = round(self._settings.status_interval_s * 1e9)
         newest_ns = station.aligner.newest_ns
         return {

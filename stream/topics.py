@@ -184,6 +184,7 @@ def topics_for(url: str) -> Topics:
     return KafkaTopics() if url.startswith("kafka") else MqttTopics()
 
 
+CHANGELOG_TOPIC = _kafka_topic("changelog")
 KAFKA_COMPACTED = tuple(
     _kafka_topic(name) for name in ("fault-state", "status", "simulation", "context", "changelog")
 )

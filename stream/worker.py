@@ -1,15 +1,22 @@
 """``weldfusion worker``: from a configuration file to a running pipeline and back."""
 
 import asyncio
+import os
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from stream.config import ConfigError, WorkerSettings, override, parse, read_mapping
+from stream.courier import Courier, PlainCourier
+from stream.exactly_once import LogCourier
+from stream.journal import Journal
+from stream.journaling import JournalCourier
 from stream.topics import topics_for
+from stream.transports.kafka import KafkaTransport
 from stream.transports.open import open_transport
 from stream.transports.transport import Transport
 
@@ -47,8 +54,8 @@ async def run_worker(settings: WorkerSettings, shadow: bool = False) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    async with transport:
-        pipeline = Pipeline(settings, engine, transport, shadow=shadow)
+    async with transport, open_courier(settings, transport) as courier:
+        pipeline = Pipeline(settings, engine, transport, courier=courier, shadow=shadow)
         if settings.metrics_port is not None:
             _serve(pipeline, settings.metrics_port)
         log.info("working", stations=[one.id for one in settings.stations])
@@ -76,4 +83,27 @@ def open_worker_transport(settings: WorkerSettings) -> Transport:
     topics = topics_for(broker.url)
     gone = {"state": "gone", "worker": settings.name, "time": None, "validUntil": rfc3339(0)}
     will = Outbox(topics).monitoring(settings.stations[0].id, gone)
-    return open_transport(broker, will=will, persistent=True)
+    return open_transport(broker, will=will, persistent=True, transactional=True)
+
+
+@asynccontextmanager
+async def open_courier(settings: WorkerSettings, transport: Transport) -> AsyncIterator[Courier]:
+    """The guarantee that a worker gives on its broker; needs the open transport."""
+    stations = [one.id for one in settings.stations]
+    scheme = settings.broker.address.scheme
+    if isinstance(transport, KafkaTransport):
+        async with LogCourier(transport.log, stations) as courier:
+            yield courier
+    elif scheme.startswith("mqtt"):
+        path = (settings.state_dir or state_home()) / f"{settings.name}.sqlite"
+        with Journal(path) as journal:
+            async with JournalCourier(transport, journal, stations) as kept:
+                yield kept
+    else:
+        yield PlainCourier(transport, stations)
+
+
+def state_home() -> Path:
+    """Where a worker keeps its journal if not told: $XDG_STATE_HOME, else ~/.local/state."""
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "weldfusion"

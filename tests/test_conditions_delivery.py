@@ -212,11 +212,11 @@ def test_a_snapshot_of_the_conditions_restored_anywhere_changes_nothing() -> Non
             if at % 40 == 3 and at > 300:
                 station.refuse("arm", "not_finite")
             if at in restore_at:
-                memory = json.loads(json.dumps(station.conditions.snapshot()))
+                taken_in = json.loads(json.dumps(station.taken_in()))
                 fresh = Station(settings())
-                fresh.conditions.restore(memory)
-                fresh.alarms.restore(json.loads(json.dumps(station.alarms.snapshot())))
+                fresh.restore(taken_in, json.loads(json.dumps(station.judged())))
                 station.conditions, station.alarms = fresh.conditions, fresh.alarms
+                station.hearing = fresh.hearing
             found += judged(station, [item], True)
         return found
 

@@ -2,8 +2,9 @@
 
 import asyncio
 
+from stream.courier import Parcel, PlainCourier
 from stream.metrics import Metrics
-from stream.publisher import Parcel, Publisher
+from stream.publisher import Publisher
 from stream.transports.broker import BrokerConfig
 from stream.transports.open import open_transport
 from stream.transports.transport import Message
@@ -18,7 +19,8 @@ async def test_a_message_over_the_limit_is_counted_and_the_others_go_out() -> No
     async with open_transport(broker) as inside, open_transport(broker) as outside:
         await outside.subscribe(["faults"])
         metrics = Metrics()
-        publisher = Publisher(inside, metrics)
+        courier = PlainCourier(inside, [])
+        publisher = Publisher(courier, inside, metrics)
         for payload in (b"first", bytes(5000), b"last"):
             await publisher.put(Parcel(messages=[message(payload)]))
         await publisher.close()
@@ -26,5 +28,5 @@ async def test_a_message_over_the_limit_is_counted_and_the_others_go_out() -> No
         deliveries = outside.deliveries()
         heard = [(await asyncio.wait_for(anext(deliveries), 5)).payload for _ in range(2)]
     assert heard == [b"first", b"last"]
-    assert publisher.dropped == {"unpublished": 1}
+    assert courier.dropped == {"unpublished": 1}
     assert metrics.registry.get_sample_value("weldfusion_unpublished_total") == 1

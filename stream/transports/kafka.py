@@ -31,6 +31,7 @@ from stream.transports.kafka_connection import (
     partition_for,
     refusal,
 )
+from stream.transports.kafka_log import KafkaLog
 from stream.transports.kafka_reader import KafkaReader
 from stream.transports.kafka_topics import COMPACTED, RECORD_OVERHEAD_BYTES, Topic
 from stream.transports.transport import Delivery, Message, TransportError
@@ -58,13 +59,18 @@ class KafkaTransport:
     ``subscribe`` or ``publish`` are created where they are missing, with ``partitions``.
     """
 
-    acknowledges_early = False
-
-    def __init__(self, config: BrokerConfig, *, from_beginning: bool | None = None) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig,
+        *,
+        from_beginning: bool | None = None,
+        transactional: bool = False,
+    ) -> None:
         self.refused: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self._config = config
         self._from_beginning = from_beginning
+        self._transactional = transactional
         self._connection: dict[str, Any] = {}
         self._admin: AIOKafkaAdminClient | None = None
         self._producer: AIOKafkaProducer | None = None
@@ -85,6 +91,9 @@ class KafkaTransport:
             reason = reason or f"{str(error) or 'no answer'}; does the broker run?"
             raise TransportError(f"no connection to {self._config.url}: {reason}") from error
         self._admin = admin
+        if self._transactional:
+            self._reader = self._open_log(admin)
+            await self._reader.start()
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -165,6 +174,8 @@ class KafkaTransport:
 
     async def prepare(self, topics: Sequence[str]) -> None:
         """Create what is missing, start the producer, and let it find each topic's leaders."""
+        if all(topic in self._topics for topic in topics):
+            return
         async with self._making:
             for topic in topics:
                 await self._learn(topic)
@@ -174,7 +185,7 @@ class KafkaTransport:
         admin = self._open_admin()
         await self.ensure_topics(topic for topic in topics if not topic.startswith("^"))
         if self._reader is None:
-            self._reader = self._new_reader(admin)
+            self._reader = KafkaReader(admin, **self._reader_arguments())
             await self._reader.start()
         try:
             await self._reader.subscribe(topics)
@@ -183,6 +194,31 @@ class KafkaTransport:
         except FORBIDDEN as error:
             raise TransportError(f"{self._config.url}: reading is forbidden: {error}") from error
         self._reading.set()
+
+    def _reader_arguments(self) -> dict[str, Any]:
+        return {
+            "connection": self._connection,
+            "group": self._config.group,
+            "max_message_bytes": self._config.max_message_bytes + RECORD_OVERHEAD_BYTES,
+            "failures": self.failures,
+            "from_beginning": self._from_beginning,
+        }
+
+    @property
+    def log(self) -> KafkaLog:
+        """What a transactional one reads with and commits to."""
+        if not isinstance(self._reader, KafkaLog):
+            raise TransportError("this connection to Kafka is not transactional, or not open")
+        return self._reader
+
+    def _open_log(self, admin: AIOKafkaAdminClient) -> KafkaLog:
+        return KafkaLog(
+            admin,
+            **self._reader_arguments(),
+            producer_arguments=self._producer_arguments(),
+            prepare=self.prepare,
+            refusal=self._refusal,
+        )
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         """Yield what arrives, in the order of each partition, until closed."""
@@ -209,16 +245,6 @@ class KafkaTransport:
     def exhausted(self, topic: str) -> bool:
         """Whether every partition of the topic was read up to its last stable offset."""
         return self._reader is not None and self.connected and self._reader.exhausted(topic)
-
-    def _new_reader(self, admin: AIOKafkaAdminClient) -> KafkaReader:
-        return KafkaReader(
-            admin,
-            connection=self._connection,
-            group=self._config.group,
-            max_message_bytes=self._config.max_message_bytes + RECORD_OVERHEAD_BYTES,
-            failures=self.failures,
-            from_beginning=self._from_beginning,
-        )
 
     def _open_admin(self) -> AIOKafkaAdminClient:
         if self._admin is None:
@@ -268,15 +294,27 @@ class KafkaTransport:
         return self._producer
 
     def _new_producer(self) -> AIOKafkaProducer:
-        return AIOKafkaProducer(
+        return AIOKafkaProducer(**self._producer_arguments())
+
+    def _producer_arguments(self) -> dict[str, Any]:
+        return {
             **self._connection,
-            enable_idempotence=True,
-            acks="all",
-            linger_ms=0,
-            max_batch_size=_BATCH_BYTES,
-            max_request_size=self._config.max_message_bytes + RECORD_OVERHEAD_BYTES,
-            partitioner=partition_for,
-        )
+            "enable_idempotence": True,
+            "acks": "all",
+            "linger_ms": 0,
+            "max_batch_size": _BATCH_BYTES,
+            "max_request_size": self._config.max_message_bytes + RECORD_OVERHEAD_BYTES,
+            "partitioner": partition_for,
+        }
+
+    def _refusal(self, message: Message) -> str:
+        topic = self._topics.get(message.topic)
+        try:
+            if topic is not None:
+                self._check(message, topic)
+        except TransportError as error:
+            return str(error)
+        return ""
 
     async def _give_up(self, producer: Any) -> None:
         # After a fatal error it never sends again. Others that failed with it come here as well.

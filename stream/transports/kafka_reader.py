@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
@@ -26,7 +26,7 @@ _DISCOVER_EVERY_S = 3.0
 _BACK_OFF_S = 0.5
 _FETCH_MAX_WAIT_MS = 20
 # How long a call waits for records, and so how late a resumed topic or a new partition is seen.
-_POLL_MS = 50
+POLL_MS = 50
 _MOST_RECORDS = 200
 # The end of a partition is known for sure only from a fetch that was answered lately.
 _FRESH_MS = 1000
@@ -76,7 +76,12 @@ class KafkaReader:
             partition_assignment_strategy=(RangePartitionAssignor,),
             fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
             max_partition_fetch_bytes=max_message_bytes,
+            **self._options(),
         )
+
+    def _options(self) -> dict[str, Any]:
+        """What the consumer is told beside."""
+        return {}
 
     async def start(self) -> None:
         """Connect, and begin what goes on in the background."""
@@ -118,7 +123,7 @@ class KafkaReader:
         while not self._assigned.is_set():  # aiokafka raises what forbids the group here only
             self.consumer._coordinator.check_errors()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._assigned.wait(), _POLL_MS / 1000)
+                await asyncio.wait_for(self._assigned.wait(), POLL_MS / 1000)
 
     async def read_once(self) -> None:
         """Fetch until every partition has answered, as long as nobody takes deliveries yet.
@@ -194,16 +199,19 @@ class KafkaReader:
             await self._place()
         if not self._placed:
             # Asked for no partition in particular, it would hand out those of any.
-            await asyncio.sleep(_POLL_MS / 1000)
+            await asyncio.sleep(POLL_MS / 1000)
             return
         batches = await self.consumer.getmany(
-            *self._placed, timeout_ms=_POLL_MS, max_records=_MOST_RECORDS
+            *self._placed, timeout_ms=POLL_MS, max_records=_MOST_RECORDS
         )
         now_ns = time.time_ns()
         for partition, records in batches.items():
             offsets = self._offsets[partition]
             for record in records:
-                self.inbox.put(offsets.delivery(record, now_ns))
+                self.inbox.put(self._delivery(offsets, record, now_ns))
+
+    def _delivery(self, offsets: PartitionOffsets, record: ConsumerRecord, now_ns: int) -> Delivery:
+        return offsets.delivery(record, now_ns)
 
     def _note_connection(self) -> None:
         connected = has_connection(self.consumer._client)

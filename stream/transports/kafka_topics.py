@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
-from stream.topics import KAFKA_COMPACTED
+from stream.topics import CHANGELOG_TOPIC, KAFKA_COMPACTED
 from stream.transports.kafka_connection import FORBIDDEN
 from stream.transports.transport import TransportError
 
@@ -100,8 +100,15 @@ def _new_topic(name: str, partitions: int, policy: str, most: str) -> NewTopic:
         partitions,
         -1,  # as many copies as the cluster's own default, which aiokafka accepts with the next
         replica_assignments={},
-        topic_configs={"cleanup.policy": policy, "max.message.bytes": most},
+        topic_configs={"cleanup.policy": policy, "max.message.bytes": most, **_limits(name)},
     )
+
+
+def _limits(name: str) -> dict[str, str]:
+    """A changelog is read whole whenever a partition changes hands: it has to stay short."""
+    if name != CHANGELOG_TOPIC:
+        return {}
+    return {"segment.bytes": str(16 << 20), "min.cleanable.dirty.ratio": "0.1"}
 
 
 async def _settings(

@@ -146,8 +146,6 @@ class MemoryTransport:
     topics that the reader paused do not count, so that it can always wait for another one.
     """
 
-    acknowledges_early = False
-
     def __init__(
         self,
         name: str = "",

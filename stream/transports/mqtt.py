@@ -44,8 +44,6 @@ class MqttTransport:
     Headers and content types travel as user properties, with MQTT 5 only.
     """
 
-    acknowledges_early = True
-
     def __init__(
         self, config: BrokerConfig, *, will: Message | None = None, persistent: bool = False
     ) -> None:

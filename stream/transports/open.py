@@ -9,12 +9,17 @@ from stream.transports.transport import Message, Transport, TransportError
 
 
 def open_transport(
-    config: BrokerConfig, *, will: Message | None = None, persistent: bool = False
+    config: BrokerConfig,
+    *,
+    will: Message | None = None,
+    persistent: bool = False,
+    transactional: bool = False,
 ) -> Transport:
     """Give the transport for a broker; entering it connects.
 
     ``persistent`` asks that unacknowledged deliveries come again after a crash: it needs
-    ``client_id`` on MQTT and ``group`` on Kafka. Kafka knows no last will; there it is ignored.
+    ``client_id`` on MQTT and ``group`` on Kafka. ``transactional`` is for who reads Kafka through
+    `KafkaTransport.log`. Kafka knows no last will; there it is ignored.
     Raises TransportError where the way to the broker is not secured and may not be.
     """
     _check_security(config)
@@ -37,7 +42,7 @@ def open_transport(
 
     if persistent and not config.group:
         raise TransportError("a persistent Kafka reader needs a group")
-    return KafkaTransport(config)
+    return KafkaTransport(config, transactional=transactional)
 
 
 def _check_security(config: BrokerConfig) -> None:

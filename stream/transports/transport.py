@@ -41,6 +41,7 @@ class Delivery:
     redelivered: bool = False
     partition: int | None = None
     offset: int | None = None
+    misrouted: bool = False  # in another partition than its key belongs to
     position: Any = None
 
 
@@ -53,7 +54,6 @@ class Transport(Protocol):
 
     refused: Counter[str]  # reason -> messages the transport itself had to drop
     failures: Counter[str]  # reason -> times the broker was lost, not reached, or refused us
-    acknowledges_early: bool  # few may be open at once (MQTT's inflight window), so none is kept
 
     async def __aenter__(self) -> Self: ...
 

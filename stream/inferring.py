@@ -1,0 +1,92 @@
+"""Windows to verdicts: batches of what many stations have closed, one after another."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+from stream.batcher import Batcher
+from stream.engine import Engine
+from stream.gate import Verdict
+from stream.messages import Window
+
+BACKLOG_WINDOWS = 128  # closed and not yet judged; beyond it nothing more is taken in
+
+Tell: TypeAlias = Callable[[Verdict], Awaitable[None]]
+
+
+class Inferring:
+    """Runs the engine on a thread of its own, so that heartbeats never wait for it."""
+
+    def __init__(
+        self, engine: Engine, max_batch: int, max_wait_ns: int, now_ns: Callable[[], int]
+    ) -> None:
+        self._engine, self._now_ns = engine, now_ns
+        self._batcher = Batcher(engine.group, max_batch, max_wait_ns)
+        self._ready: list[list[Window]] = []
+        self._in_flight = 0
+        self._work, self._room = asyncio.Event(), asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+
+    def add(self, windows: Sequence[Window]) -> None:
+        """Take closed windows, in their order."""
+        for window in windows:
+            self._ready += self._batcher.add(window, self._now_ns())
+        if windows:
+            self._work.set()
+
+    @property
+    def unjudged(self) -> int:
+        """How many windows are closed and have no verdict yet."""
+        return len(self._batcher) + sum(map(len, self._ready)) + self._in_flight
+
+    async def room(self) -> None:
+        """Wait while the backlog is too long for more to be taken in."""
+        await self._until(BACKLOG_WINDOWS)
+
+    async def drop(self, stations: Collection[str]) -> None:
+        """Forget the windows of these stations; returns once none of them is being judged."""
+        self._batcher.drop(stations)
+        kept = ([one for one in batch if one.station not in stations] for batch in self._ready)
+        self._ready = [batch for batch in kept if batch]
+        while self._in_flight:
+            self._room.clear()
+            await self._room.wait()
+
+    async def drained(self) -> None:
+        """Wait until everything taken in is judged."""
+        await self._until(0)
+
+    async def _until(self, most: int) -> None:
+        while self.unjudged > most:
+            self._room.clear()
+            await self._room.wait()
+
+    async def run(self, tell: Tell) -> None:
+        """Judge for ever; ``tell`` is awaited for every verdict in turn."""
+        loop = asyncio.get_running_loop()
+        while True:
+            batch = await self._next_batch()
+            self._in_flight = len(batch)
+            for verdict in await loop.run_in_executor(self._thread, self._engine.infer, batch):
+                await tell(verdict)
+            self._in_flight = 0
+            self._room.set()
+
+    async def _next_batch(self) -> list[Window]:
+        while not self._ready:
+            self._ready += self._batcher.expire(self._now_ns())
+            if self._ready:
+                break
+            self._work.clear()
+            deadline_ns = self._batcher.deadline_ns
+            wait_s = None if deadline_ns is None else max(deadline_ns - self._now_ns(), 0) / 1e9
+            try:
+                await asyncio.wait_for(self._work.wait(), wait_s)
+            except TimeoutError:
+                continue
+        return self._ready.pop(0)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown()

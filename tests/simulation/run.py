@@ -1,0 +1,239 @@
+"""One story told twice: by a worker that nothing happens to, and by workers that are killed."""
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import structlog
+
+from stream.engine import Engine
+from stream.exactly_once import LogCourier
+from stream.gate import Verdict
+from stream.messages import Window
+from stream.pipeline import Pipeline
+from stream.proto.weldfusion_pb2 import FusedLatent
+from stream.transports.transport import Message
+from tests.simulation.cluster import Cluster, Member
+from tests.simulation.loop import OWNER, Life, SimulatedLoop
+from tests.simulation.story import CELLS, NUMBER_OF, SECOND, START_NS, configuration, story
+
+SECONDS = 4.0
+AFTERWARDS_S = 3.0
+STEPS = 6000  # about as many as a whole story takes
+ZOMBIES = 0.2  # share of the workers that freeze once
+
+
+COURIER: ContextVar[type[LogCourier]] = ContextVar("COURIER", default=LogCourier)
+
+
+class Counting(Engine):
+    """Runs no model, but remembers: its scores depend on every window that a session has seen."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._seen: Counter[str] = Counter()
+
+    def infer(self, windows: Sequence[Window]) -> list[Verdict]:
+        return [self._judged(window) for window in windows]
+
+    def _judged(self, window: Window) -> Verdict:
+        self._seen[window.station] += 1
+        seen = self._seen[window.station]
+        score = 1.5 if seen % 20 >= 10 else 0.5 + seen / 1000
+        session = {"seen": seen}
+        return Verdict(window=window, scores={"camera": score}, session=session)
+
+    def restore(self, station: str, memory: Mapping[str, Any]) -> None:
+        self._seen[station] = memory.get("seen", 0)
+
+    def forget(self, station: str) -> None:
+        self._seen.pop(station, None)
+
+
+@dataclass(slots=True)
+class Told:
+    """What subscribers have seen that read committed messages only."""
+
+    windows: list[tuple[str, int, int]] = field(default_factory=list)
+    bits: dict[tuple[str, int, int], bytes] = field(default_factory=dict)
+    events: list[tuple[str, str]] = field(default_factory=list)
+    crashes: int = 0
+    zombies: int = 0
+
+
+def told(outputs: Sequence[Message], found: Told) -> Told:
+    """Sort what was published into ``found``."""
+    for message in outputs:
+        if message.topic == "weldfusion.latents.v1":
+            latent = FusedLatent.FromString(message.payload)
+            identity = (latent.station, latent.epoch, latent.anchor_time_ns)
+            found.windows.append(identity)
+            if latent.closed_by != "idle":
+                found.bits[identity] = message.payload
+        elif message.topic == "weldfusion.faults.v1":
+            event = json.loads(message.payload)
+            del event["data"]["producer"]
+            found.events.append((event["source"], json.dumps(event, sort_keys=True)))
+    return found
+
+
+def play(seed: int, *, crashing: bool, courier: type[LogCourier] = LogCourier) -> Told:
+    """Tell the story of this seed."""
+    with quiet():
+        loop = SimulatedLoop()
+        told = loop.run_until_complete(_played(loop, seed, crashing, courier))
+        loop.over = True
+        del loop
+        gc.collect()  # what was killed in the middle of something must not speak later
+        return told
+
+
+@contextlib.contextmanager
+def quiet() -> Any:
+    """Say nothing of what is made to go wrong."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        sys.unraisablehook = hook
+        structlog.reset_defaults()
+
+
+async def _played(
+    loop: SimulatedLoop, seed: int, crashing: bool, courier: type[LogCourier]
+) -> Told:
+    random = np.random.default_rng([seed, 2])
+    cluster = Cluster(random=random, numbers=2, number_of=NUMBER_OF)
+    cluster.trouble = float(random.choice([0.0, 0.02, 0.1])) if crashing else 0.0
+    plant = loop.create_task(_send(cluster, seed))
+    found = Told()
+    COURIER.set(courier)
+    keeping = [_keep(loop, cluster, random, at, crashing, found) for at in range(2)]
+    workers = [loop.create_task(one) for one in keeping]
+    outage = loop.create_task(_outages(cluster, random)) if crashing else None
+    await plant
+    if outage is not None:
+        await outage
+    cluster.trouble, cluster.away = 0.0, False
+    cluster.grown.set()
+    await asyncio.sleep(AFTERWARDS_S)
+    for worker in workers:
+        worker.cancel()
+    return told(cluster.outputs, found)
+
+
+async def _send(cluster: Cluster, seed: int) -> None:
+    begin_s = asyncio.get_running_loop().time()
+    for one in story(seed, SECONDS):
+        await asyncio.sleep(max(begin_s + one.at_s - asyncio.get_running_loop().time(), 0))
+        cluster.append(one.number, one.message)
+
+
+async def _outages(cluster: Cluster, random: np.random.Generator) -> None:
+    if random.random() < 0.3:
+        await asyncio.sleep(random.uniform(0.5, 3.0))
+        cluster.away = True
+        await asyncio.sleep(random.uniform(0.1, 0.8))
+        cluster.away = False
+        cluster.grown.set()
+
+
+async def _keep(
+    loop: SimulatedLoop,
+    cluster: Cluster,
+    random: np.random.Generator,
+    at: int,
+    crashing: bool,
+    found: Told,
+) -> None:
+    """Start a worker again and again, whenever it has been killed; now and then it only froze."""
+    while True:
+        steps = round(np.exp(random.uniform(np.log(20), np.log(STEPS)))) if crashing else None
+        life, member = Life(steps), Member(cluster)
+        cluster.members.append(member)
+        cluster.rebalance()
+        loop.create_task(_work(life, member, f"worker-{at}"))
+        if crashing and random.random() < ZOMBIES:
+            await asyncio.sleep(random.uniform(0.2, 2.0))
+            if not life.dead:
+                found.zombies += 1
+                await _freeze(loop, cluster, life, member, random)
+        await life.ended.wait()
+        found.crashes += 1
+        cluster.members.remove(member)
+        await asyncio.sleep(random.uniform(0.01, 0.3))
+        cluster.rebalance()
+
+
+async def _freeze(
+    loop: SimulatedLoop,
+    cluster: Cluster,
+    life: Life,
+    member: Member,
+    random: np.random.Generator,
+) -> None:
+    """Stop a worker in the middle of something until the group has given it up, and a while on."""
+    life.frozen = True
+    cluster.members.remove(member)
+    cluster.rebalance()
+    await asyncio.sleep(random.uniform(0.1, 1.0))
+    loop.thaw(life)
+    await asyncio.sleep(random.uniform(0.0, 0.2))
+    cluster.members.append(member)
+    cluster.rebalance()
+
+
+async def _work(life: Life, member: Member, name: str) -> None:
+    OWNER.set(life)
+    await asyncio.create_task(_worker(member, name))
+
+
+async def _worker(member: Member, name: str) -> None:
+    loop = asyncio.get_running_loop()
+    settings = configuration(name)
+    courier = COURIER.get()(member, CELLS)
+    engine = Counting(settings.stations, settings.model)
+    async with courier:
+        pipeline = Pipeline(
+            settings,
+            engine,
+            member,  # type: ignore[arg-type]
+            courier=courier,
+            now_ns=lambda: START_NS + round(loop.time() * SECOND),
+        )
+        await pipeline.run(asyncio.Event())
+
+
+def compared(wanted: Told, found: Told) -> dict[str, int]:
+    """Count what the workers that were killed lost, told twice or told in another order."""
+    windows, events = Counter(found.windows), Counter(found.events)
+    differing = sum(found.bits.get(key, bits) != bits for key, bits in wanted.bits.items())
+    return {
+        "windows": len(wanted.windows),
+        "events": len(wanted.events),
+        "lost": len(set(wanted.windows) - windows.keys()) + len(set(wanted.events) - events.keys()),
+        "duplicated": sum((windows - Counter(set(windows))).values())
+        + sum((events - Counter(set(events))).values()),
+        "strange": len(windows.keys() - set(wanted.windows))
+        + len(events.keys() - set(wanted.events))
+        + differing,
+        "reordered": sum(_disorder(found, cell) for cell in CELLS),
+    }
+
+
+def _disorder(found: Told, cell: str) -> int:
+    mine = [one for one in found.windows if one[0] == cell]
+    return sum(later < earlier for earlier, later in pairwise(mine))
