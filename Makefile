@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench crashes lint proto clean
+.PHONY: demo test bench fuzz crashes lint proto clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -19,6 +19,9 @@ test: $(STAMP)  ## every test, real brokers included; ARGS='--embedded-only' lea
 
 bench: $(STAMP)  ## speed and memory as ratios; writes build/bench.json
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+fuzz: $(STAMP)  ## damaged messages through a worker; writes build/fuzz.json; ARGS='50000 --seed 3'
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 SEEDS ?= 1000
 crashes: $(STAMP)  ## workers killed at every await of a simulated log; writes build/crashes.json

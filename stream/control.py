@@ -12,6 +12,7 @@ from stream.transports.transport import Delivery
 
 NAME_HEADER = "name"
 MAX_DEPTH = 32  # of a production context
+MAX_BYTES = 64 << 10  # every fault event holds a copy of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +72,9 @@ class Control:
 
 
 def _content(payload: bytes) -> Any:
-    """What a message says; None for nothing, for no JSON, and for JSON nested beyond reason."""
+    """What a message says; None for nothing, no JSON, and what is too long or too deep."""
     try:
-        content = json.loads(payload) if payload else None
+        content = json.loads(payload) if 0 < len(payload) <= MAX_BYTES else None
         return content if _depth(content) <= MAX_DEPTH else None
     except (ValueError, RecursionError):
         return None

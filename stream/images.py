@@ -12,6 +12,9 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 # Start-of-frame markers carry the size; C4, C8 and CC lie in their range but are none.
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 JPEG_BARE = frozenset(range(0xD0, 0xD8)) | {0x01}
+JPEG_FIRST = 0xC0
+JPEG_SCAN = b"\xff\xda"
+MAX_SCANS = 100  # a progressive picture has about ten; each costs a pass over all pixels
 DEFAULT_MAX_PIXELS = 16_000_000
 
 
@@ -43,6 +46,9 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         if data[at] != 0xFF:
             raise Malformed("undecodable_image", f"no JPEG marker at byte {at}")
         marker = data[at + 1]
+        if marker < JPEG_FIRST and marker not in JPEG_BARE:
+            # To a decoder it is filling, not a segment: behind it another size could be hidden.
+            raise Malformed("undecodable_image", f"no JPEG marker at byte {at}")
         if marker == 0xFF or marker in JPEG_BARE:
             at += 1 if marker == 0xFF else 2
         elif marker in JPEG_FRAMES:
@@ -60,6 +66,8 @@ def check(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         raise Malformed("undecodable_image", f"{width}x{height} px hold no picture")
     if height * width > max_pixels:
         raise Malformed("image_too_large", f"{width}x{height} px, the limit is {max_pixels} px")
+    if data.startswith(JPEG_MAGIC) and (scans := data.count(JPEG_SCAN)) > MAX_SCANS:
+        raise Malformed("image_too_large", f"{scans} scans, the limit is {MAX_SCANS}")
     ending = data.rstrip(b"\x00")[-12:]
     if not (ending.endswith(b"\xff\xd9") or b"IEND" in ending):
         raise Malformed("truncated_image", f"no end marker in {len(data)} bytes")

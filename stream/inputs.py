@@ -182,7 +182,8 @@ def _read_json(route: Route, delivery: Delivery) -> Samples:
 
 def _outer_time(settings: InputSettings, delivery: Delivery) -> tuple[int, TimeSource]:
     """A time that is not in the payload; a broker that stamps nothing leaves the arrival."""
-    if settings.time == "broker" and delivery.broker_time_ns:
+    if settings.time == "broker" and delivery.broker_time_ns > 0:
+        check_times(delivery.broker_time_ns, delivery.broker_time_ns)  # a producer may set it
         return delivery.broker_time_ns, TimeSource.BROKER
     if settings.time in ("broker", "arrival"):
         return delivery.received_ns, TimeSource.ARRIVAL

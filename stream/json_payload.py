@@ -5,7 +5,7 @@ from typing import Any
 
 from stream.input_settings import JsonFields
 from stream.messages import Malformed
-from stream.wire import LAST_TIME_NS, MAX_CHANNELS, check_times, parse_rfc3339
+from stream.wire import LAST_TIME_NS, MAX_CHANNELS, MAX_SAMPLES, check_times, parse_rfc3339
 
 UNITS_NS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 
@@ -38,6 +38,8 @@ def _rows(document: Any, fields: JsonFields) -> list[list[float]]:
         )
     else:
         rows = [[_pointed(document, pointer) for pointer in fields.values]]
+    if len(rows) > MAX_SAMPLES:
+        raise Malformed("too_large", f"{len(rows)} rows in {fields.values!r}")
     for row in rows:
         if not isinstance(row, list) or not 0 < len(row) <= MAX_CHANNELS:
             raise Malformed("wrong_shape", f"{fields.values!r} holds no row of numbers")
@@ -70,16 +72,20 @@ def _index(token: str) -> int:
 
 
 def _times_ns(found: Any, unit: str) -> list[int]:
-    return [_time_ns(one, unit) for one in (found if isinstance(found, list) else [found])]
+    times = found if isinstance(found, list) else [found]
+    if len(times) > MAX_SAMPLES:
+        raise Malformed("too_large", f"{len(times)} times")
+    return [_time_ns(one, unit) for one in times]
 
 
 def _time_ns(found: Any, unit: str) -> int:
-    if unit == "rfc3339":
-        time_ns = parse_rfc3339(str(found))
+    if unit == "rfc3339" and isinstance(found, str):
+        time_ns = parse_rfc3339(found)
         check_times(time_ns, time_ns)
         return time_ns
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        raise Malformed("bad_time", f"{short(found)} is no number of {unit}")
+    if unit == "rfc3339" or isinstance(found, bool) or not isinstance(found, int | float):
+        wanted = "text in RFC 3339" if unit == "rfc3339" else f"number of {unit}"
+        raise Malformed("bad_time", f"{short(found)} is no {wanted}")
     scaled = found * UNITS_NS[unit]
     if not 0 <= scaled < LAST_TIME_NS:
         raise Malformed("bad_time", f"{short(found)} {unit} since 1970 is no capture time")
@@ -88,7 +94,8 @@ def _time_ns(found: Any, unit: str) -> int:
 
 def short(found: Any) -> str:
     """A value as an error shows it."""
-    text = repr(found)
+    # What is nested may be nested deeper than repr goes.
+    text = type(found).__name__ if isinstance(found, dict | list) else repr(found)
     return text if len(text) <= 64 else f"{text[:64]}…"
 
 

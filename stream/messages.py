@@ -83,10 +83,14 @@ class Samples:
 Reading: TypeAlias = Frame | Samples
 
 
+LONGEST_DETAIL = 300  # characters: facts may quote the input, which may be of any length
+
+
 class Malformed(ValueError):
     """Input that cannot be read. ``reason`` is a short label, ``detail`` the facts."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
+        detail = detail if len(detail) <= LONGEST_DETAIL else f"{detail[:LONGEST_DETAIL]}…"
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail

@@ -13,7 +13,7 @@ from stream.config import AlarmSettings, ModalitySettings, StationSettings
 from stream.gate import Verdict
 from stream.hearing import Hearing
 from stream.lanes import AlignedModality
-from stream.messages import Idle, Kind, Malformed, Reading, Rejected, Window
+from stream.messages import Frame, Idle, Kind, Malformed, Reading, Rejected, Window
 from stream.tracks import Timing
 from stream.wire import parse_rfc3339
 
@@ -31,6 +31,8 @@ SIMULATED_TAIL_NS = 2_000 * MS
 class Tally:
     """What a station has let through and refused so far."""
 
+    readings: int = 0  # messages
+    samples: int = 0  # what the readings hold, a frame being one
     windows: int = 0
     events: int = 0
     refused: Counter[str] = field(default_factory=Counter)
@@ -59,6 +61,8 @@ class Station:
         """Take a reading; return the windows it closes and the readings it refuses."""
         if not isinstance(item, Idle):
             self.hearing.hear(item)
+            self.tally.readings += 1
+            self.tally.samples += 1 if isinstance(item, Frame) else len(item.times_ns)
         return self._sorted(self.aligner.add(item))
 
     def flush(self) -> tuple[list[Window], list[Rejected]]:

@@ -68,6 +68,7 @@ def decode_samples(payload: bytes, modality: str = "") -> Samples:
     count = len(message.times_ns)
     if count == 0 or len(message.values) % count or not message.values:
         raise Malformed("wrong_shape", f"{len(message.values)} values do not fill {count} samples")
+    check_size(count, len(message.values) // count)
     check_times(min(message.times_ns), max(message.times_ns))
     values = np.array(message.values, np.float64).reshape(-1, count).T
     samples = Samples(
@@ -88,11 +89,16 @@ def check_times(first_ns: int, last_ns: int) -> None:
         raise Malformed("bad_time", f"{wrong_ns} ns since 1970 is no capture time")
 
 
+def check_size(count: int, channels: int) -> None:
+    """Raise Malformed for too many samples or channels."""
+    if count > MAX_SAMPLES or channels > MAX_CHANNELS:
+        raise Malformed("too_large", f"{count} samples of {channels} channels")
+
+
 def check_samples(samples: Samples) -> None:
     """Raise Malformed for too many samples or channels, NaN, infinity and misnamed columns."""
     count, channels = samples.values.shape
-    if count > MAX_SAMPLES or channels > MAX_CHANNELS:
-        raise Malformed("too_large", f"{count} samples of {channels} channels")
+    check_size(count, channels)
     for what, told in (("names", samples.names), ("units", samples.units)):
         if told and len(told) != channels:
             raise Malformed("wrong_shape", f"{len(told)} {what} for {channels} channels")
