@@ -8,9 +8,8 @@ from typing import Any
 
 from simulators.faults.registry import names_for
 from stream.control import NAME_HEADER
-from stream.events import to_json
+from stream.events import JSON, to_json
 from stream.messages import Kind
-from stream.outbox import JSON
 from stream.topics import Topics, topics_for
 from stream.transports.broker import BrokerConfig
 from stream.transports.open import open_transport

@@ -17,10 +17,10 @@ from simulators.scenario import Planned
 from simulators.timing import Departures, Played, played
 from simulators.truth import Change, place, truth_event
 from stream.control import NAME_HEADER
-from stream.events import to_json
+from stream.events import JSON, to_json
 from stream.inputs import MODALITY_HEADER
 from stream.messages import Frame, Kind, Reading
-from stream.outbox import CLOUDEVENTS, JSON, PROTOBUF
+from stream.outbox import CLOUDEVENTS, PROTOBUF
 from stream.topics import Address, Topics
 from stream.transports.transport import Delivery, Message, Transport
 from stream.wire import encode_reading, rfc3339

@@ -1,4 +1,4 @@
-"""The stream's commands: worker and watch."""
+"""The stream's commands: worker and watch; dlq is mounted beside them."""
 
 import asyncio
 from pathlib import Path
@@ -29,8 +29,11 @@ MqttVersion = Annotated[
 
 def mount(app: typer.Typer) -> None:
     """Add this room's commands."""
+    from stream.dlq_command import dlq
+
     app.command()(worker)
     app.command()(watch)
+    app.add_typer(dlq, name="dlq")
 
 
 def worker(

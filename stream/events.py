@@ -10,6 +10,7 @@ from uuid import UUID, uuid5
 from stream.alarms import Change, Condition, Transition, share
 from stream.wire import rfc3339
 
+JSON = "application/json"
 # The namespace of every id below; a constant of the wire.
 NAMESPACE = UUID("6b1f3f0e-5b58-5d0c-9a53-3f7a1f9d2c11")
 FAILURE = frozenset({Condition.MISSING, Condition.OFFLINE, Condition.FROZEN, Condition.MALFORMED})

@@ -1,25 +1,20 @@
 """What leaves the worker, as messages: topic, key, headers and payload. Pure."""
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from stream.alarms import Change
-from stream.events import Surroundings, fault_event, to_json
+from stream.events import JSON, Surroundings, fault_event, to_json
 from stream.gate import GatedLatent, LatentState, Verdict
-from stream.inputs import MODALITY_HEADER
-from stream.messages import Frame, Rejected, TimeSource
+from stream.letters import write_letter
+from stream.messages import Rejected, TimeSource
 from stream.proto import weldfusion_pb2
 from stream.topics import Address, KafkaTopics, Topics
 from stream.transports.transport import Delivery, Message
-from stream.wire import encode_frame, encode_samples, rfc3339
+from stream.wire import encode_reading, rfc3339
 
 CLOUDEVENTS = "application/cloudevents+json; charset=utf-8"
 PROTOBUF = "application/x-protobuf"
-JSON = "application/json"
-ENVELOPE_LIMIT_BYTES = 64 << 10  # beyond it a dead letter is told by hash and length
-CONNECT = "__connect.errors."
 STATES = {
     LatentState.BYPASSED: weldfusion_pb2.BYPASSED,
     LatentState.CORRECTED: weldfusion_pb2.CORRECTED,
@@ -68,11 +63,14 @@ class Outbox:
         address = self._topics.monitoring(station)
         return _message(address, to_json(status), JSON, retain=True)
 
-    def refused_reading(self, station: str, rejected: Rejected) -> Message:
-        """A reading that no window will use, to the late topic or the dead letters."""
-        reading = rejected.reading
-        payload = encode_frame(reading) if isinstance(reading, Frame) else encode_samples(reading)
-        late = rejected.reason == "late"
+    def refused_reading(
+        self, station: str, rejected: Rejected, origin: Delivery | None = None
+    ) -> Message:
+        """A reading that no window will use, to the late topic or the dead letters.
+
+        It is told as it came where the whole of ``origin`` was refused at once, else in our format.
+        """
+        reading, late = rejected.reading, rejected.reason == "late"
         address = self._topics.late(station) if late else self._topics.dead_letter(station)
         facts: dict[str, Any] = {
             "reason": rejected.reason,
@@ -83,7 +81,10 @@ class Outbox:
         }
         if late:
             facts["lateMs"] = rejected.late_by_ns / 1e6
-        return self._refusal(address, payload, facts, rejected.modality)
+        if origin is None:
+            return write_letter(address, encode_reading(reading), facts, None, kafka=self._kafka)
+        facts |= _came_from(origin)
+        return write_letter(address, origin.payload, facts, origin, kafka=self._kafka)
 
     def dead_letter(
         self,
@@ -104,28 +105,14 @@ class Outbox:
             "detail": detail,
             "station": station,
             "modality": modality,
-            "topic": delivery.topic,
-            "received": rfc3339(delivery.received_ns),
+            **_came_from(delivery),
         }
         address = self._topics.dead_letter(station or site_of)
-        return self._refusal(address, delivery.payload, facts, modality)
+        return write_letter(address, delivery.payload, facts, delivery, kafka=self._kafka)
 
-    def _refusal(
-        self, address: Address, payload: bytes, facts: dict[str, Any], modality: str
-    ) -> Message:
-        too_large = len(payload) > ENVELOPE_LIMIT_BYTES
-        whole = {"size": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
-        if self._kafka:
-            headers = {
-                CONNECT + "exception.class.name": str(facts["reason"]),
-                CONNECT + "exception.message": str(facts["detail"]),
-                CONNECT + "topic": str(facts.get("topic", "")),
-                MODALITY_HEADER: modality,
-            }
-            body = to_json({**facts, **whole}) if too_large else payload
-            return _message(address, body, "", headers=headers)
-        original = None if too_large else base64.b64encode(payload).decode()
-        return _message(address, to_json({**facts, **whole, "original": original}), JSON)
+
+def _came_from(delivery: Delivery) -> dict[str, str]:
+    return {"topic": delivery.topic, "received": rfc3339(delivery.received_ns)}
 
 
 def fused_latent(verdict: Verdict, gated: Mapping[str, GatedLatent]) -> bytes:
@@ -160,7 +147,6 @@ def _message(
     content_type: str,
     qos: int = 1,
     retain: bool = False,
-    headers: Mapping[str, str] | None = None,
 ) -> Message:
     return Message(
         topic=address.topic,
@@ -169,5 +155,4 @@ def _message(
         content_type=content_type,
         qos=qos,
         retain=retain,
-        headers=headers or {},
     )

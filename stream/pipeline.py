@@ -24,7 +24,7 @@ from stream.outbox import Outbox
 from stream.publisher import Publisher
 from stream.refusals import RateCap
 from stream.reporter import Reporter
-from stream.served import Served, Step
+from stream.served import Origin, Served, Step
 from stream.station import MS, Station
 from stream.status import WorkerStatus
 from stream.topics import topics_for
@@ -33,7 +33,6 @@ from stream.transports.transport import Delivery, Message, Transport
 BEING_DECODED = 64
 TICK_S = 0.02
 DRAIN_S = 8.0  # a container is killed 10 s after SIGTERM
-
 log = structlog.get_logger(__name__)
 
 
@@ -186,12 +185,16 @@ class Pipeline:
         if used:  # a source of nothing but refused readings is as good as silent
             served.idleness.heard(reading.modality, self._now_ns())
         served.ledger.enter(reading, delivery)
-        await self._collect(served, windows, rejected)
+        await self._collect(served, windows, rejected, (reading, delivery))
 
     async def _collect(
-        self, served: Served, windows: Sequence[Window], rejected: Sequence[Rejected]
+        self,
+        served: Served,
+        windows: Sequence[Window],
+        rejected: Sequence[Rejected],
+        origin: Origin | None = None,
     ) -> None:
-        served.enter(windows, rejected)
+        served.enter(windows, rejected, origin)
         self._inferring.add(windows)
         self.metrics.windows.labels(served.station.id).inc(len(windows))
         self._balance.settle(served.station)
@@ -243,7 +246,7 @@ class Pipeline:
         for one in step.rejected:
             self.metrics.refused.labels(station.id, one.modality).inc(one.samples)
             if one.reason != "duplicate" and self._cap.allows(one.reason, self._now_ns()):
-                messages.append(self._outbox.refused_reading(station.id, one))
+                messages.append(self._outbox.refused_reading(station.id, one, step.told_by(one)))
         return messages
 
     async def _tell(

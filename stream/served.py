@@ -8,13 +8,15 @@ again.
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from stream.idleness import Idleness
 from stream.ledger import Ledger
-from stream.messages import Rejected, Window
+from stream.messages import Reading, Rejected, Window
 from stream.station import Station
 from stream.transports.transport import Delivery, Message
+
+Origin: TypeAlias = tuple[Reading, Delivery]  # what was read last, and the message it came in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,8 +30,15 @@ class Step:
     taken_in: Mapping[str, Any]
     window: Window | None = None
     rejected: Sequence[Rejected] = ()
+    origin: Origin | None = None
     letters: Sequence[Message] = ()
     released: Sequence[Delivery] = ()
+
+    def told_by(self, rejected: Rejected) -> Delivery | None:
+        """The message that held nothing but this reading, if it is at hand."""
+        if self.origin is None or self.origin[0] is not rejected.reading:
+            return None
+        return self.origin[1]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -48,7 +57,12 @@ class Served:
     ledger: Ledger = field(default_factory=Ledger)
     steps: deque[Step] = field(default_factory=deque)
 
-    def enter(self, windows: Sequence[Window], rejected: Sequence[Rejected]) -> None:
+    def enter(
+        self,
+        windows: Sequence[Window],
+        rejected: Sequence[Rejected],
+        origin: Origin | None = None,
+    ) -> None:
         """Queue the steps that one addition led to; the last one lets go of what is over."""
         if not windows and not rejected:
             return
@@ -56,7 +70,12 @@ class Served:
         steps = [Step(taken_in=window.memory, window=window) for window in windows]
         if rejected or released:
             steps.append(
-                Step(taken_in=self.station.taken_in(), rejected=rejected, released=released)
+                Step(
+                    taken_in=self.station.taken_in(),
+                    rejected=rejected,
+                    origin=origin,
+                    released=released,
+                )
             )
         self.steps.extend(steps)
 

@@ -184,6 +184,19 @@ def topics_for(url: str) -> Topics:
     return KafkaTopics() if url.startswith("kafka") else MqttTopics()
 
 
+def carries_readings(topic: str) -> bool:
+    """Whether readings may be put there: a plant's own topics and our data topics.
+
+    Nothing else of ours, such as commands, and nothing of the broker's own.
+    """
+    tree = f"/_weldfusion/{VERSION}/"
+    if "/_weldfusion/" in topic:
+        return topic.partition(tree)[2].startswith(("data/image/", "data/vector/"))
+    if topic.startswith("weldfusion."):
+        return topic in (_kafka_topic("images"), _kafka_topic("vectors"))
+    return bool(topic) and not topic.startswith(("$", "__"))
+
+
 CHANGELOG_TOPIC = _kafka_topic("changelog")
 KAFKA_COMPACTED = tuple(
     _kafka_topic(name) for name in ("fault-state", "status", "simulation", "context", "changelog")

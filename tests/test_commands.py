@@ -30,6 +30,7 @@ TAUGHT = {
     "faults": ["--sheet", "--frame"],
     "inject": ["URL", "--station", "--fault", "--severity", "--seconds", "--insecure"],
     "watch": ["URL", "--station", "--json", "--insecure"],
+    "dlq": ["show", "replay"],
     "train": ["CONFIG", "--data", "--out"],
     "evaluate": ["CHECKPOINT", "--data", "--clean", "--seed", "--json"],
     "check": ["FILE"],

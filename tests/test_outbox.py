@@ -11,6 +11,7 @@ import pytest
 from stream.alarms import AlarmRule, Change, Condition, Transition
 from stream.events import Surroundings
 from stream.gate import GatedLatent, LatentState, Verdict
+from stream.letters import ENVELOPE_LIMIT_BYTES
 from stream.messages import (
     ClosedBy,
     Frame,
@@ -21,7 +22,7 @@ from stream.messages import (
     VectorView,
     Window,
 )
-from stream.outbox import ENVELOPE_LIMIT_BYTES, Outbox
+from stream.outbox import Outbox
 from stream.proto.weldfusion_pb2 import BROKER, BYPASSED, CAPTURE, UNAVAILABLE, FusedLatent
 from stream.topics import KafkaTopics, MqttTopics
 from stream.transports.transport import Delivery, Message
@@ -212,6 +213,7 @@ def test_on_kafka_a_dead_letter_is_the_original_with_the_reason_in_its_headers()
         "__connect.errors.exception.class.name": "undecodable_json",
         "__connect.errors.exception.message": "why",
         "__connect.errors.topic": "robots/cell4",
+        "weldfusion.letter.station": CELL,
         "modality": "arm",
     }
     large = garbage(ENVELOPE_LIMIT_BYTES + 1)

@@ -198,7 +198,7 @@ class KafkaLog(KafkaReader):
                 continue
             known = self._offsets.get(partition)
             if known is None and partition.topic in self._state:
-                known = await self._state_from_beginning(partition)
+                known = await self._whole(partition)
             elif known is None:
                 offset = begun.get(partition.topic)
                 if offset is None:

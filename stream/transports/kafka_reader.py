@@ -228,7 +228,7 @@ class KafkaReader:
             state = partition.topic in topics and topics[partition.topic].compacted
             known = self._offsets.get(partition)
             if state:
-                offsets = known or await self._state_from_beginning(partition)
+                offsets = known or await self._whole(partition)
             else:
                 offsets = await self._from_committed(partition, known)
             self._seek(partition, offsets)
@@ -266,19 +266,18 @@ class KafkaReader:
         if not every - self._offsets.keys():
             return
         for partition in every - self._offsets.keys():
-            if topics[partition.topic].compacted:
-                offsets = await self._state_from_beginning(partition)
+            if topics[partition.topic].compacted or (at_first and self._from_beginning):
+                offsets = await self._whole(partition)
             else:
                 # What appears later is read whole: nothing of it can have been missed before.
-                earliest = not at_first or self._from_beginning
-                offsets = PartitionOffsets(await self._edge(partition, earliest=earliest))
+                offsets = PartitionOffsets(await self._edge(partition, earliest=not at_first))
             self._offsets[partition] = offsets
         self.consumer.assign(sorted(self._offsets))
         self._placed.clear()
         for partition, offsets in self._offsets.items():
             self._seek(partition, offsets)
 
-    async def _state_from_beginning(self, partition: TopicPartition) -> PartitionOffsets:
+    async def _whole(self, partition: TopicPartition) -> PartitionOffsets:
         start = await self._edge(partition, earliest=True)
         live_from = await self._edge(partition, earliest=False)
         return PartitionOffsets(start, live_from=live_from, commits=False)

@@ -14,12 +14,14 @@ def open_transport(
     will: Message | None = None,
     persistent: bool = False,
     transactional: bool = False,
+    from_beginning: bool | None = None,
 ) -> Transport:
     """Give the transport for a broker; entering it connects.
 
     ``persistent`` asks that unacknowledged deliveries come again after a crash: it needs
     ``client_id`` on MQTT and ``group`` on Kafka. ``transactional`` is for who reads Kafka through
-    `KafkaTransport.log`. Kafka knows no last will; there it is ignored.
+    `KafkaTransport.log`, ``from_beginning`` says whether Kafka's topics are read whole where no
+    offset says more. Kafka knows no last will; there it is ignored.
     Raises TransportError where the way to the broker is not secured and may not be.
     """
     _check_security(config)
@@ -42,7 +44,7 @@ def open_transport(
 
     if persistent and not config.group:
         raise TransportError("a persistent Kafka reader needs a group")
-    return KafkaTransport(config, transactional=transactional)
+    return KafkaTransport(config, from_beginning=from_beginning, transactional=transactional)
 
 
 def _check_security(config: BrokerConfig) -> None:
