@@ -193,7 +193,7 @@ class Inspector(nn.Module):
         hit = (
             window.new_zeros(len(window), channels)
             if learnt is None
-            else learnt.network(learnt.clues(views[name]))[1]
+            else learnt.network(learnt.clues(views[name]))[1] * present[name][:, None]
         )
         beside = self.beside(views, present)
         last = past.arrays["last_samples"]

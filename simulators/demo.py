@@ -75,7 +75,9 @@ def broker_for(name: str, say: Callable[[str], None]) -> Iterator[str]:
         yield name
 
 
-def worker_configuration(recording: Recording, model: str, broker: BrokerConfig) -> str:
+def worker_configuration(
+    recording: Recording, model: str, broker: BrokerConfig, state_dir: Path
+) -> str:
     """The worker's YAML for a recording's own modalities."""
     modalities = {
         name: {"kind": str(one.kind), "rate_hz": one.rate_hz, **_shape(one.kind, len(one.names))}
@@ -87,6 +89,7 @@ def worker_configuration(recording: Recording, model: str, broker: BrokerConfig)
             "name": "demo",
             "broker": broker.model_dump(mode="json", exclude={"kind"}, exclude_defaults=True),
             "status_interval_s": 1.0,
+            "state_dir": str(state_dir),
             "stations": [{"id": STATION, "model": model, "modalities": modalities}],
         },
         sort_keys=False,
@@ -120,10 +123,11 @@ class Demo:
         """Play the demo; return its result."""
         options = self._options
         recording = open_recording(options.recording)
-        config = worker_configuration(recording, options.model, self._broker)
         with tempfile.TemporaryDirectory(prefix="weldfusion-demo-") as folder:
             path = Path(folder) / "worker.yaml"
-            path.write_text(config)
+            path.write_text(
+                worker_configuration(recording, options.model, self._broker, Path(folder))
+            )
             scenario = options.scenario
             if scenario is None:
                 scenario = Path(folder) / "scenario.yaml"

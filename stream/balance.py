@@ -1,5 +1,6 @@
 """Keeps the modalities of a station together: only one that is ahead is paused."""
 
+from stream.courier import Courier
 from stream.inputs import Inputs
 from stream.station import Station
 from stream.transports.transport import Transport
@@ -8,8 +9,8 @@ from stream.transports.transport import Transport
 class Balance:
     """Pauses and resumes topics as the aligners' budgets ask for it."""
 
-    def __init__(self, transport: Transport, inputs: Inputs) -> None:
-        self._transport, self._inputs = transport, inputs
+    def __init__(self, transport: Transport, courier: Courier, inputs: Inputs) -> None:
+        self._transport, self._courier, self._inputs = transport, courier, inputs
         self._paused: dict[tuple[str, str], list[str]] = {}
 
     def settle(self, station: Station) -> None:
@@ -32,4 +33,5 @@ class Balance:
             self._transport.connected
             and not self._paused.get((station.id, modality))
             and all(self._transport.exhausted(topic) for topic in topics)
+            and not any(self._courier.holds(topic) for topic in topics)
         )

@@ -55,6 +55,7 @@ def worker(
     Example: weldfusion worker configs/worker-welding-single.yaml --broker mqtt://localhost:1883
     """
     from stream.config import ConfigError
+    from stream.journal import JournalError
     from stream.logs import configure_logs
     from stream.transports.transport import TransportError
     from stream.worker import read_worker, run_worker
@@ -63,7 +64,7 @@ def worker(
     try:
         settings = read_worker(config, assignments or [], broker, insecure)
         asyncio.run(run_worker(settings, shadow))
-    except (ConfigError, TransportError, ValueError) as error:
+    except (ConfigError, JournalError, TransportError, ValueError) as error:
         raise fail("worker", error) from error
 
 

@@ -65,6 +65,10 @@ class Courier(Protocol):
         """Yield what arrives, grants before the deliveries of their stations, until closed."""
         ...
 
+    def holds(self, topic: str) -> bool:
+        """Whether anything of a topic has left the transport and was not handed over yet."""
+        ...
+
     async def settle(self, parcels: Sequence[Parcel]) -> None:
         """Publish, let go and remember; parcels of one station keep their order."""
         ...
@@ -85,6 +89,10 @@ class PlainCourier:
         yield Granted(stations=self._stations, memories={}, grant=None)
         async for delivery in self._transport.deliveries():
             yield delivery
+
+    def holds(self, topic: str) -> bool:
+        """Nothing: what arrives is handed on."""
+        return False
 
     async def settle(self, parcels: Sequence[Parcel]) -> None:
         """Publish everything at once, then acknowledge."""

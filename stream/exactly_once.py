@@ -117,6 +117,7 @@ class LogCourier:
         self._claiming: set[int] = set()
         self._assigned: frozenset[int] = frozenset()
         self._queue: asyncio.Queue[Incoming | None] = asyncio.Queue()
+        self._queued: Counter[str] = Counter()  # deliveries, by topic
         self._taken = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -133,7 +134,13 @@ class LogCourier:
         """Yield grants, withdrawals and deliveries until the log is closed."""
         while (one := await self._queue.get()) is not None:
             self._taken.set()
+            if isinstance(one, Delivery):
+                self._queued[one.topic] -= 1
             yield one
+
+    def holds(self, topic: str) -> bool:
+        """Whether anything of a topic is queued here."""
+        return self._queued[topic] > 0
 
     def _start(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -157,6 +164,7 @@ class LogCourier:
             return
         # state, which is read anew each time, has no offset to be settled
         if delivery.offset is None or claim.topic(delivery.topic).read(delivery.offset):
+            self._queued[delivery.topic] += 1
             self._queue.put_nowait(delivery)
 
     def _reassign(self, numbers: frozenset[int]) -> None:

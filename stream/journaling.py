@@ -29,6 +29,7 @@ class JournalCourier:
         self._numbers: dict[Delivery, int] = {}  # of everything that is still open
         self._next = count(1)
         self._new: list[Delivery] = []  # not yet acknowledged
+        self._coming: Counter[str] = Counter()  # kept, and not handed over yet, by topic
         self._gone: set[int] = set()
         self._memories: dict[str, Mapping[str, Any]] = {}
         self._writer: asyncio.Task[None] | None = None
@@ -48,14 +49,20 @@ class JournalCourier:
         await asyncio.to_thread(self._journal.forget_others, self._stations)
         kept = await asyncio.to_thread(self._journal.read)
         self._next = count(max(kept.deliveries, default=0) + 1)
+        self._coming.update(one.topic for one in kept.deliveries.values())
         yield Granted(stations=self._stations, memories=kept.memories, grant=None)
         for number, delivery in kept.deliveries.items():
             self._numbers[delivery] = number
+            self._coming[delivery.topic] -= 1
             yield delivery
         async for delivery in self._transport.deliveries():
             self._numbers[delivery] = next(self._next)
             self._new.append(delivery)
             yield delivery
+
+    def holds(self, topic: str) -> bool:
+        """Whether the journal has more of a topic to give."""
+        return self._coming[topic] > 0
 
     async def settle(self, parcels: Sequence[Parcel]) -> None:
         """Publish; the next write lets go of the deliveries and remembers the stations."""

@@ -60,7 +60,7 @@ class Pipeline:
         self._subscriptions = inputs.subscriptions()
         self._served: dict[str, Served] = {}
         self._intake = Intake(inputs, stations, round(settings.max_image_mpx * 1_000_000))
-        self._balance = Balance(transport, inputs)
+        self._balance = Balance(transport, self._courier, inputs)
         self._control = Control(self._configured, topics)
         self._outbox = Outbox(topics, shadow)
         self.status = WorkerStatus(settings, engine)
@@ -227,9 +227,8 @@ class Pipeline:
             return  # it was withdrawn meanwhile
         step = served.steps.popleft()
         served.told, served.session = step.taken_in, verdict.session
-        caught_up = served.idleness.caught_up
         messages, changes = self._reporter.window(
-            served.station, verdict, caught_up, self._now_ns()
+            served.station, verdict, step.caught_up, self._now_ns()
         )
         await self._settle(served, messages, step.released, window.anchor_ns, bool(changes))
         await self._tell_steps(served)

@@ -24,11 +24,12 @@ class Step:
     """What something that came in led to, in its turn: a window to be judged, or none.
 
     ``taken_in`` is what the station has to remember of it, ``released`` what need not come again
-    once all of this is told.
+    once all of this is told. ``caught_up`` says that no backlog explains how its modalities lag.
     """
 
     taken_in: Mapping[str, Any]
     window: Window | None = None
+    caught_up: bool = False
     rejected: Sequence[Rejected] = ()
     origin: Origin | None = None
     letters: Sequence[Message] = ()
@@ -67,7 +68,10 @@ class Served:
         if not windows and not rejected:
             return
         released = self.ledger.release(self.station.aligner.needs)
-        steps = [Step(taken_in=window.memory, window=window) for window in windows]
+        caught_up = self.idleness.caught_up
+        steps = [
+            Step(taken_in=window.memory, window=window, caught_up=caught_up) for window in windows
+        ]
         if rejected or released:
             steps.append(
                 Step(

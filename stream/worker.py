@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -95,15 +96,19 @@ async def open_courier(settings: WorkerSettings, transport: Transport) -> AsyncI
         async with LogCourier(transport.log, stations) as courier:
             yield courier
     elif scheme.startswith("mqtt"):
-        path = (settings.state_dir or state_home()) / f"{settings.name}.sqlite"
-        with Journal(path) as journal:
+        with Journal(journal_path(settings)) as journal:
             async with JournalCourier(transport, journal, stations) as kept:
                 yield kept
     else:
         yield PlainCourier(transport, stations)
 
 
-def state_home() -> Path:
-    """Where a worker keeps its journal if not told: $XDG_STATE_HOME, else ~/.local/state."""
+def journal_path(settings: WorkerSettings) -> Path:
+    """Where a worker keeps its journal: one for each broker, for what it holds is that one's.
+
+    Below ``state_dir``, else $XDG_STATE_HOME, else ~/.local/state.
+    """
     home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "weldfusion"
+    default = (Path(home) if home else Path.home() / ".local" / "state") / "weldfusion"
+    broker = re.sub(r"[^a-z0-9.]+", "-", settings.broker.url.lower())
+    return (settings.state_dir or default) / f"{settings.name}@{broker}.sqlite"

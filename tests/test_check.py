@@ -106,7 +106,7 @@ def test_every_wrong_key_is_named_with_its_path_at_once(
     [
         ("kind: toaster\n", "kind: 'toaster' is none of"),
         ("name: x\n", "kind: None is none of"),
-        ("kind: [worker]\n", "is none of recording, scenario, train, worker"),
+        ("kind: [worker]\n", "is none of broker, recording, scenario, train, worker"),
         ("- a\n", "must be a mapping with a 'kind' key"),
         ("a: [\n", "is not YAML"),
     ],

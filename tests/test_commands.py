@@ -170,7 +170,7 @@ def to_broker(command: str, broker: str | Path, tmp_path: Path, recorded: Path) 
     """The arguments with which a command would use a broker."""
     worker = tmp_path / "worker.yaml"
     worker.write_text(
-        worker_configuration(open_recording(recorded), "none", BrokerConfig(url=NOBODY))
+        worker_configuration(open_recording(recorded), "none", BrokerConfig(url=NOBODY), tmp_path)
     )
     return {
         "replay": [recorded, "--to", broker],
@@ -263,9 +263,13 @@ def test_the_demos_own_scenario_fits_into_any_length_with_any_seed(
         assert planned == plan(scenario, seed, seconds, opened.modalities)
 
 
-def test_the_demos_worker_hears_every_modality_of_the_recording(recorded: Path) -> None:
+def test_the_demos_worker_hears_every_modality_of_the_recording(
+    recorded: Path, tmp_path: Path
+) -> None:
     broker = BrokerConfig(url="mqtt://127.0.0.1:1883", protocol="3.1.1")
-    content = yaml.safe_load(worker_configuration(open_recording(recorded), "none", broker))
+    content = yaml.safe_load(
+        worker_configuration(open_recording(recorded), "none", broker, tmp_path)
+    )
     settings = parse(content, WorkerSettings, "demo")
     (station,) = settings.stations
     assert {name: one.rate_hz for name, one in station.modalities.items()} == {

@@ -97,11 +97,12 @@ def test_a_strange_command_context_or_simulation_changes_nothing_it_may_not(
 ) -> None:
     arm = {"kind": "vector", "rate_hz": 100, "channels": 2}
     station = Station(StationSettings.model_validate({"id": STATION, "modalities": {"arm": arm}}))
-    control = Control({STATION: station}, MqttTopics())
+    control = Control([STATION], MqttTopics())
     document = {"modality": "arm", "condition": "signal", "validUntil": "2026-01-01T00:00:00Z"}
     payload = mutated(random, strange_json(random, document))
-    applied = control.apply(Delivery(topic=f"{BASE}/{channel}", payload=payload))
-    assert applied == (station, [])
+    delivery = Delivery(topic=f"{BASE}/{channel}", payload=payload)
+    assert control.station_of(delivery) == STATION
+    assert control.apply(delivery, station) == []
     json.dumps(station.context_at(TIME))
 
 
@@ -191,11 +192,12 @@ def test_a_time_that_a_producer_gave_its_record_is_believed_only_where_it_can_be
 
 def test_a_context_too_long_to_be_in_every_event_is_none() -> None:
     arm = {"kind": "vector", "rate_hz": 100, "channels": 2}
-    station = Station(StationSettings.model_validate({"id": STATION, "modalities": {"arm": arm}}))
-    control = Control({STATION: station}, MqttTopics())
+    control = Control([STATION], MqttTopics())
     for length, known in ((100, True), (100_000, False)):
-        payload = json.dumps({"part": "x" * length}).encode()
-        control.apply(Delivery(topic=f"{BASE}/context", payload=payload, received_ns=TIME))
+        settings = StationSettings.model_validate({"id": STATION, "modalities": {"arm": arm}})
+        station, payload = Station(settings), json.dumps({"part": "x" * length}).encode()
+        delivery = Delivery(topic=f"{BASE}/context", payload=payload, received_ns=TIME)
+        control.apply(delivery, station)
         assert (station.context_at(TIME) is not None) == known
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 
 from simulators.demo import RECORDING, STATION, worker_configuration
 from simulators.recordings.open import open_recording
@@ -25,7 +26,9 @@ def recording() -> Recording:
 def settings(url: str, model: str, threads: int, max_batch: int) -> WorkerSettings:
     import yaml
 
-    content = yaml.safe_load(worker_configuration(recording(), model, BrokerConfig(url=url)))
+    content = yaml.safe_load(
+        worker_configuration(recording(), model, BrokerConfig(url=url), Path())
+    )
     content["model"] = {"threads": threads, "max_batch": max_batch}
     return WorkerSettings.model_validate(content)
 

@@ -83,7 +83,7 @@ async def fuzz(number: int, seed: int) -> Account:
             await running
             for task in (feeding, listening):
                 task.cancel()
-        (station,) = pipeline._stations.values()
+        station = pipeline._served[STATION].station
         station.flush()
     later = {why: station.tally.refused.pop(why, 0) for why in REFUSED_LATER}
     return Account(
@@ -125,7 +125,7 @@ class Sent:
 
 
 def _counted(pipeline: Pipeline) -> int:
-    tally = pipeline._stations[STATION].tally
+    tally = pipeline._served[STATION].station.tally
     refused = (tally.refused + pipeline.status.unrouted).items()
     return tally.readings + sum(many for why, many in refused if why not in REFUSED_LATER)
 

@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -32,9 +31,6 @@ SECONDS = 4.0
 AFTERWARDS_S = 3.0
 STEPS = 6000  # about as many as a whole story takes
 ZOMBIES = 0.2  # share of the workers that freeze once
-
-
-COURIER: ContextVar[type[LogCourier]] = ContextVar("COURIER", default=LogCourier)
 
 
 class Counting(Engine):
@@ -88,11 +84,23 @@ def told(outputs: Sequence[Message], found: Told) -> Told:
     return found
 
 
-def play(seed: int, *, crashing: bool, courier: type[LogCourier] = LogCourier) -> Told:
-    """Tell the story of this seed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What a story is played with."""
+
+    seed: int
+    crashing: bool
+    seconds: float = SECONDS
+    courier: type[LogCourier] = LogCourier
+    engine: type[Engine] = Counting
+
+
+def play(seed: int, *, crashing: bool, **more: Any) -> Told:
+    """Tell the story of this seed; see `Stage`."""
+    stage = Stage(seed=seed, crashing=crashing, **more)
     with quiet():
         loop = SimulatedLoop()
-        told = loop.run_until_complete(_played(loop, seed, crashing, courier))
+        told = loop.run_until_complete(_played(loop, stage))
         loop.over = True
         del loop
         gc.collect()  # what was killed in the middle of something must not speak later
@@ -112,16 +120,13 @@ def quiet() -> Any:
         structlog.reset_defaults()
 
 
-async def _played(
-    loop: SimulatedLoop, seed: int, crashing: bool, courier: type[LogCourier]
-) -> Told:
-    random = np.random.default_rng([seed, 2])
+async def _played(loop: SimulatedLoop, stage: Stage) -> Told:
+    random, crashing = np.random.default_rng([stage.seed, 2]), stage.crashing
     cluster = Cluster(random=random, numbers=2, number_of=NUMBER_OF)
     cluster.trouble = float(random.choice([0.0, 0.02, 0.1])) if crashing else 0.0
-    plant = loop.create_task(_send(cluster, seed))
+    plant = loop.create_task(_send(cluster, stage))
     found = Told()
-    COURIER.set(courier)
-    keeping = [_keep(loop, cluster, random, at, crashing, found) for at in range(2)]
+    keeping = [_keep(loop, cluster, random, at, stage, found) for at in range(2)]
     workers = [loop.create_task(one) for one in keeping]
     outage = loop.create_task(_outages(cluster, random)) if crashing else None
     await plant
@@ -135,9 +140,9 @@ async def _played(
     return told(cluster.outputs, found)
 
 
-async def _send(cluster: Cluster, seed: int) -> None:
+async def _send(cluster: Cluster, stage: Stage) -> None:
     begin_s = asyncio.get_running_loop().time()
-    for one in story(seed, SECONDS):
+    for one in story(stage.seed, stage.seconds):
         await asyncio.sleep(max(begin_s + one.at_s - asyncio.get_running_loop().time(), 0))
         cluster.append(one.number, one.message)
 
@@ -156,16 +161,17 @@ async def _keep(
     cluster: Cluster,
     random: np.random.Generator,
     at: int,
-    crashing: bool,
+    stage: Stage,
     found: Told,
 ) -> None:
     """Start a worker again and again, whenever it has been killed; now and then it only froze."""
+    crashing = stage.crashing
     while True:
         steps = round(np.exp(random.uniform(np.log(20), np.log(STEPS)))) if crashing else None
         life, member = Life(steps), Member(cluster)
         cluster.members.append(member)
         cluster.rebalance()
-        loop.create_task(_work(life, member, f"worker-{at}"))
+        loop.create_task(_work(life, member, stage, f"worker-{at}"))
         if crashing and random.random() < ZOMBIES:
             await asyncio.sleep(random.uniform(0.2, 2.0))
             if not life.dead:
@@ -196,16 +202,16 @@ async def _freeze(
     cluster.rebalance()
 
 
-async def _work(life: Life, member: Member, name: str) -> None:
+async def _work(life: Life, member: Member, stage: Stage, name: str) -> None:
     OWNER.set(life)
-    await asyncio.create_task(_worker(member, name))
+    await asyncio.create_task(_worker(member, stage, name))
 
 
-async def _worker(member: Member, name: str) -> None:
+async def _worker(member: Member, stage: Stage, name: str) -> None:
     loop = asyncio.get_running_loop()
     settings = configuration(name)
-    courier = COURIER.get()(member, CELLS)
-    engine = Counting(settings.stations, settings.model)
+    courier = stage.courier(member, CELLS)
+    engine = stage.engine(settings.stations, settings.model)
     async with courier:
         pipeline = Pipeline(
             settings,

@@ -9,7 +9,7 @@ from stream.config import WorkerSettings
 from stream.images import encode_jpeg
 from stream.inputs import MODALITY_HEADER
 from stream.messages import Frame, Samples
-from stream.topics import KafkaTopics, kafka_key
+from stream.topics import Address, KafkaTopics, Topics
 from stream.transports.transport import Message
 from stream.wire import encode_frame, encode_samples
 
@@ -23,14 +23,14 @@ PICTURES = [
     for seed in range(32)
 ]
 HIT_S = 2.0
-TOPICS = KafkaTopics()
+KAFKA = KafkaTopics()
 
 
-def configuration(name: str) -> WorkerSettings:
+def configuration(name: str, idle_timeout_ms: float = 200) -> WorkerSettings:
     """One worker of the plant; all of them serve all cells."""
     camera = {"kind": "image", "rate_hz": CAMERA_HZ, "size_px": [8, 8]}
     arm = {"kind": "vector", "rate_hz": ARM_HZ, "samples": 8, "channels": 2}
-    times = {"idle_timeout_ms": 200, "offline_after_ms": 60_000}
+    times = {"idle_timeout_ms": idle_timeout_ms, "offline_after_ms": 60_000}
     station = {"modalities": {"camera": camera, "arm": arm}, **times}
     return WorkerSettings.model_validate(
         {
@@ -53,14 +53,14 @@ class Sent:
     message: Message
 
 
-def story(seed: int, seconds: float) -> list[Sent]:
-    """Everything that is sent, in order."""
+def story(seed: int, seconds: float, topics: Topics = KAFKA) -> list[Sent]:
+    """Everything that is sent, in order, to a broker that names its ``topics`` so."""
     random = np.random.default_rng([seed, 1])
-    sent = [one for cell in CELLS for one in _cell(random, cell, seconds)]
+    sent = [one for cell in CELLS for one in _cell(random, cell, seconds, topics)]
     return sorted(sent, key=lambda one: one.at_s)
 
 
-def _cell(random: np.random.Generator, cell: str, seconds: float) -> Iterator[Sent]:
+def _cell(random: np.random.Generator, cell: str, seconds: float, topics: Topics) -> Iterator[Sent]:
     """What falls silent stays so: a gap that is over when a worker comes back is none to it."""
     events = list(random.choice(_EVENTS, int(random.integers(0, 3)), replace=False))
     onset_s = random.uniform(0.5, max(seconds - HIT_S, 0.6))
@@ -71,12 +71,14 @@ def _cell(random: np.random.Generator, cell: str, seconds: float) -> Iterator[Se
             continue
         picture = PICTURES[0 if "frozen" in events and hit else at % len(PICTURES)]
         data = b"garbage" if "garbage" in events and hit and at % 2 else picture
-        yield _sent(random, cell, "camera", at_s, _frame(at_s, data))
+        address = topics.data(cell, "image", "camera")
+        yield _sent(random, cell, "camera", address, at_s, _frame(at_s, data))
     for at in range(0, round(seconds * ARM_HZ), BATCH):
         at_s = (at + BATCH - 1) / ARM_HZ
         if "silent arm" in events and at_s >= onset_s:
             continue
-        yield _sent(random, cell, "arm", at_s, _samples(at))
+        address = topics.data(cell, "vector", "arm")
+        yield _sent(random, cell, "arm", address, at_s, _samples(at))
 
 
 _EVENTS = ("silent camera", "silent arm", "frozen", "garbage")
@@ -99,20 +101,21 @@ def _time_ns(at_s: float) -> int:
 
 
 def _sent(
-    random: np.random.Generator, cell: str, modality: str, at_s: float, payload: bytes
+    random: np.random.Generator,
+    cell: str,
+    modality: str,
+    address: Address,
+    at_s: float,
+    payload: bytes,
 ) -> Sent:
     """Out of order within what is allowed: which readings are late depends on what came before."""
     travels_s = min(random.exponential(0.004), 0.02)
     if random.random() < 0.02:
         travels_s += 0.025
-    kind = "image" if modality == "camera" else "vector"
-    return Sent(
-        at_s=at_s + travels_s,
-        number=NUMBER_OF[cell],
-        message=Message(
-            topic=TOPICS.data(cell, kind, modality).topic,
-            key=kafka_key(cell),
-            payload=payload,
-            headers={MODALITY_HEADER: modality},
-        ),
+    message = Message(
+        topic=address.topic,
+        key=address.key,
+        payload=payload,
+        headers={MODALITY_HEADER: modality},
     )
+    return Sent(at_s=at_s + travels_s, number=NUMBER_OF[cell], message=message)
