@@ -1,6 +1,6 @@
 """How far what is decoded from corrected latents lies from what should have been seen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -49,21 +49,23 @@ def pair_errors(fusion: Fusion, pairs: Pairs, batch: int = 16) -> PairErrors:
     know nothing but what its corrector says, so that is its floor, too, and nothing is uncorrected.
     """
     found: dict[str, dict[str, list[Tensor]]] = {}
-    sessions, onset = Sessions(), onsets(pairs)
+    sessions, onset = Sessions(fusion), onsets(pairs)
     held: Mapping[str, Recollection] = {}
     for part in chunks(len(pairs), batch):
         traces = fusion.trace(pairs.clean.take(part))
         present = {name: flags[part] for name, flags in pairs.clean.present.items()}
-        passed = sessions.pass_by(traces, pairs.clean.episode[part], present, steady=False)
-        remembered = []
-        for at, now in zip(part, passed, strict=True):
-            held = now if onset[at] == at else held
-            remembered.append(held)
-        faulty = np.flatnonzero(pairs.faulty_modality[part] >= 0)
-        if len(faulty):
-            past = fusion.past([remembered[at] for at in faulty])
-            said = fusion.infer(pairs.faulty.take(part[faulty]), partial(known, past))
-            _gather(fusion, pairs, part[faulty], said, found)
+        passed = sessions.pass_by(traces, pairs.clean.episode[part], present)
+        remembered: dict[int, Mapping[str, Recollection]] = {}
+        for memory, at in zip(passed, part, strict=True):
+            held = memory.now if onset[at] == at else held
+            if pairs.faulty_modality[at] >= 0:
+                remembered[int(at)] = held
+        if remembered:
+            index = np.array(list(remembered))
+            usual = {id(one): fusion.usual(one) for one in remembered.values()}
+            usuals = [usual[id(one)] for one in remembered.values()]
+            said = fusion.infer(pairs.faulty.take(index), partial(known, usuals))
+            _gather(fusion, pairs, index, said, list(remembered.values()), found)
     return {
         name: {kind: torch.cat(errors).numpy() for kind, errors in kinds.items()}
         for name, kinds in found.items()
@@ -75,29 +77,37 @@ def _gather(
     pairs: Pairs,
     index: Index,
     said: Inference,
+    remembered: Sequence[Mapping[str, Recollection]],
     found: dict[str, dict[str, list[Tensor]]],
 ) -> None:
     for number, name in enumerate(fusion.config.names):
         at = np.flatnonzero(pairs.faulty_modality[index] == number)
         if len(at):
-            for kind, error in _errors(fusion, pairs, name, index[at], said, at).items():
+            past = [remembered[int(one)] for one in at]
+            for kind, error in _errors(fusion, pairs, name, index[at], said, at, past).items():
                 found.setdefault(name, {}).setdefault(kind, []).append(error)
 
 
 def _errors(
-    fusion: Fusion, pairs: Pairs, name: str, index: Index, said: Inference, at: Index
+    fusion: Fusion,
+    pairs: Pairs,
+    name: str,
+    index: Index,
+    said: Inference,
+    at: Index,
+    remembered: Sequence[Mapping[str, Recollection]],
 ) -> dict[str, Tensor]:
     """Return the errors (K,) of the windows at ``index``, which are ``at`` in what was ``said``."""
     view, floor = healthy(fusion, name, pairs.clean, index)
     target = fusion.target(name, view)
-    latents = {"corrected": fusion.correct(said, at)[name], "floor": floor}
+    latents = {"corrected": fusion.correct(said, at, name, remembered), "floor": floor}
     if fusion.config.method != "mmae":
         latents["uncorrected"] = said.latents[name][torch.from_numpy(at)]
     decoded = {kind: fusion.decode(name, latent) for kind, latent in latents.items()}
     decoder = fusion.decoder(name)
     mean = decoder.mean_image[None] if isinstance(decoder, ImageDecoder) else torch.zeros(())
     decoded["mean"] = mean.to(target).expand_as(target)
-    restored = fusion.restore(said, at, name)
+    restored = fusion.restore(said, at, name, remembered)
     if restored is not None:
         decoded["restored"] = restored
     return {kind: (one - target).square().flatten(1).mean(1).cpu() for kind, one in decoded.items()}

@@ -35,23 +35,6 @@ class View:
     clues: Clues | None = None
     unexplained: Tensor | None = None
 
-    def at(self, index: Tensor) -> "View":
-        """Return the windows at ``index``."""
-
-        def chosen(tensor: Tensor) -> Tensor:
-            return tensor[index] if tensor.numel() else tensor
-
-        return View(
-            samples=chosen(self.samples),
-            frame=chosen(self.frame),
-            previous=chosen(self.previous),
-            has_previous=chosen(self.has_previous),
-            pixels=chosen(self.pixels),
-            small=chosen(self.small),
-            clues=None if self.clues is None else self.clues.at(index),
-            unexplained=None if self.unexplained is None else self.unexplained[index],
-        )
-
 
 def image_view(batch: Batch, name: str) -> View:
     """Prepare image modality ``name`` of ``batch``."""
@@ -83,6 +66,9 @@ def vector_view(samples_BTC: Tensor) -> View:
 Views: TypeAlias = Iterable[View]
 """Clean training windows of one modality, in chunks, as often as a fit passes over them."""
 
+Noticed: TypeAlias = tuple[Tensor, ...]
+"""What a network made of B windows on the way to its evidence, each (B, …)."""
+
 
 class Evidence(nn.Module):
     """One kind of evidence, a number for each of its ``names``.
@@ -102,3 +88,23 @@ class Evidence(nn.Module):
     def forward(self, view: View) -> dict[str, Tensor]:
         """Return the evidence (B,) of each window, by name."""
         raise NotImplementedError
+
+
+class Noticing(Evidence):
+    """Evidence of a network that also tells where a window looks disturbed.
+
+    What it noticed is handed on, so that where is asked only of windows that are corrected.
+    """
+
+    def noticed(self, view: View) -> tuple[dict[str, Tensor], Noticed]:
+        """Return the evidence (B,), by name, and what `where` reads."""
+        raise NotImplementedError
+
+    def where(self, noticed: Noticed) -> Tensor:
+        """Return logits of each part being disturbed: cells (B, 32, 32) or channels (B, C)."""
+        raise NotImplementedError
+
+    def forward(self, view: View) -> dict[str, Tensor]:
+        """Return the evidence (B,), by name."""
+        evidence, _ = self.noticed(view)
+        return evidence

@@ -4,7 +4,8 @@ It is shown what closed-form means leave unexplained beside the frame itself: th
 residual, what the session usually shows, what the vectors foretell, the frame before.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -45,10 +46,6 @@ class Clues:
     has_previous: Tensor
     has_usual: Tensor
     has_expected: Tensor
-
-    def at(self, index: Tensor) -> "Clues":
-        """Return the clues of the frames at ``index``."""
-        return Clues(**{one.name: getattr(self, one.name)[index] for one in fields(self)})
 
     def planes(self, alone: bool = False) -> Tensor:
         """Return everything but the frame as (B, PLANES, 64, 64); ``alone`` without vectors."""
@@ -92,7 +89,8 @@ class FrameNet(nn.Module):
 
     def forward(self, pixels: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits: of the frame (B,) being disturbed, of each cell (B, 32, 32)."""
-        return self.judged(self.patches_of(pixels), planes)
+        maps = self.maps(self.patches_of(pixels), planes)
+        return self.logit(maps), self.cells(maps)
 
     def patches_of(self, pixels: Tensor) -> Tensor:
         """Return the map (B, PATCH_WIDTH, 64, 64) of frames (B, 3, H, W) in [0, 1]."""
@@ -107,18 +105,26 @@ class FrameNet(nn.Module):
             return pixels
         return F.interpolate(pixels, (side, side), mode="area")
 
-    def judged(self, patches: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what `forward` does, of frames whose patches are known."""
+    def maps(self, patches: Tensor, planes: Tensor) -> list[Tensor]:
+        """Return the maps that all else is read from, (B, WIDTHS[k], 32 / 2**k, 32 / 2**k)."""
         x = torch.cat([patches, planes], dim=1)
         maps = []
         for block in self.blocks:
             x = block(x)
             maps.append(x)
+        return maps
+
+    def logit(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return the logit (B,) of the frame being disturbed."""
         pooled = [one.amax((2, 3)) for one in maps] + [one.mean((2, 3)) for one in maps]
         logit: Tensor = self.head(torch.cat(pooled, dim=1))
+        return logit[:, 0]
+
+    def cells(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return the logits (B, 32, 32) of each cell being disturbed."""
         fine, coarse = maps[0], F.interpolate(maps[1], scale_factor=2.0)
         cells: Tensor = self.mask(torch.cat([fine, coarse], dim=1))
-        return logit[:, 0], cells[:, 0]
+        return cells[:, 0]
 
 
 def _strided(inward: int, outward: int, kernel: int = 3, stride: int = 2) -> nn.Sequential:

@@ -1,8 +1,8 @@
 """The whole model at run time: latents, evidence and corrected latents of a batch, and scores."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -16,14 +16,11 @@ from model.decoders import ImageDecoder, build_decoder
 from model.detector import LOGIT, Detector
 from model.encoders import Standardiser, build_encoder
 from model.evidence import Evidence, View, image_view, vector_view
-from model.inspector import Inspector, key_of
-from model.past import Past, Recollection, Trace, gathered
+from model.inspector import Inspected, Inspector, key_of
+from model.past import Recall, Recollection, Trace, Usual, Usuals
 from model.windows import Batch, Index, Windows, chunks
 
 ENOUGH_FRAMES = 6000  # spread over all; neighbours in time are much alike
-
-Recall: TypeAlias = Callable[[Sequence[Trace]], Mapping[str, Past]]
-"""What B windows may leave behind -> what is remembered at each of them, by modality."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -32,16 +29,13 @@ class Inference:
 
     ``latents`` (B, latent), the mean latent for absent modalities; ``evidence[modality][name]``
     (B,), from which `Fusion.score` makes scores; ``traces`` what each window may leave behind in
-    its session's memory. ``views``, ``present`` and ``past`` are what it was said of, from which
-    `Fusion.correct` goes on.
+    its session's memory. From ``inspected`` `Fusion.correct` goes on, with the method `evidence`.
     """
 
     latents: dict[str, Tensor]
     evidence: dict[str, dict[str, Tensor]]
     traces: list[Trace]
-    views: Mapping[str, View]
-    present: Mapping[str, Tensor]
-    past: Mapping[str, Past]
+    inspected: Inspected | None
 
 
 class Fusion(nn.Module):
@@ -82,20 +76,15 @@ class Fusion(nn.Module):
         """Return the evidences of modality ``name``."""
         return [] if self.inspector is None else self.inspector.modules_of(name)
 
-    def past_shapes(self, name: str) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of what a session remembers of modality ``name``."""
-        return {} if self.inspector is None else self.inspector.past_shapes(name)
-
-    def past(self, remembered: Sequence[Mapping[str, Recollection]]) -> dict[str, Past]:
-        """Return what is remembered at each of B windows, by modality, as the model takes it."""
+    def usual(self, remembered: Mapping[str, Recollection]) -> dict[str, Usual]:
+        """Return what one window (B = 1) is judged by, by modality, where this is remembered."""
+        if self.inspector is None:
+            return {}
+        nothing = Recollection()
         return {
-            name: gathered([one.get(name) for one in remembered], self.past_shapes(name))
+            name: self.inspector.usual(name, remembered.get(name, nothing), self.device)
             for name in self.config.names
         }
-
-    def no_past(self, size: int) -> dict[str, Past]:
-        """Return the past of ``size`` windows of sessions that have just begun."""
-        return self.past([{}] * size)
 
     @torch.inference_mode()
     def infer(self, batch: Batch, recall: Recall | None = None) -> Inference:
@@ -103,20 +92,12 @@ class Fusion(nn.Module):
         batch = batch.to(self.device)
         views = self.views(batch)
         latents = self.encode_all(views, batch.present)
-        traces: list[Trace] = [Trace()] * len(batch)
-        past: Mapping[str, Past] = {}
-        if self.inspector is None:
-            evidence = self.detect(latents)
-        else:
-            views, traces, past = self._inspected(self.inspector, views, batch, recall)
-            evidence = self.inspector.weigh(views)
+        inspected = self._inspected(views, batch, recall)
         return Inference(
             latents=latents,
-            evidence=evidence,
-            traces=traces,
-            views=views,
-            present=batch.present,
-            past=past,
+            evidence=self.detect(latents) if inspected is None else inspected.evidence,
+            traces=[Trace()] * len(batch) if inspected is None else inspected.traces,
+            inspected=inspected,
         )
 
     @torch.inference_mode()
@@ -124,10 +105,21 @@ class Fusion(nn.Module):
         """Return the evidence alone; encodes only where a detector needs latents."""
         batch = batch.to(self.device)
         views = self.views(batch)
-        if self.inspector is None:
+        inspected = self._inspected(views, batch, recall)
+        if inspected is None:
             return self.detect(self.encode_all(views, batch.present))
-        views, _, _ = self._inspected(self.inspector, views, batch, recall)
-        return self.inspector.weigh(views)
+        return inspected.evidence
+
+    def _inspected(
+        self, views: Mapping[str, View], batch: Batch, recall: Recall | None
+    ) -> Inspected | None:
+        if self.inspector is None:
+            return None
+        return self.inspector.inspected(views, batch.present, recall or self._begun)
+
+    def _begun(self, traces: Sequence[Trace]) -> list[Usuals]:
+        """Recall nothing: each window's session has just begun."""
+        return [self.usual({})] * len(traces)
 
     @torch.inference_mode()
     def trace(self, batch: Batch) -> list[Trace]:
@@ -138,53 +130,45 @@ class Fusion(nn.Module):
         views = self.views(batch)
         return self.inspector.traces(views, self.inspector.seen(views, batch.present))
 
-    def _inspected(
-        self, inspector: Inspector, views: dict[str, View], batch: Batch, recall: Recall | None
-    ) -> tuple[dict[str, View], list[Trace], Mapping[str, Past]]:
-        seen = inspector.seen(views, batch.present)
-        traces = inspector.traces(views, seen)
-        past = self.no_past(len(batch)) if recall is None else recall(traces)
-        return inspector.clued(views, seen, past), traces, past
-
     @torch.inference_mode()
     def correct(
-        self, said: Inference, index: Index, past: Mapping[str, Past] | None = None
-    ) -> dict[str, Tensor]:
-        """Return corrected latents (K, latent) of the windows at ``index`` (K,) of a batch.
+        self,
+        said: Inference,
+        index: Index,
+        name: str,
+        remembered: Sequence[Mapping[str, Recollection]] | None = None,
+    ) -> Tensor:
+        """Return corrected latents (K, latent) of modality ``name``, as if all others said the
+        truth, of the windows at ``index`` (K,) of a batch.
 
-        Each modality is corrected as if all others said the truth. ``past`` is of those K windows,
-        where more is remembered by now than they were judged by.
+        ``remembered`` is what the session of each of those K windows remembers by now, nothing if
+        left out.
         """
+        restored = self.restore(said, index, name, remembered)
+        if restored is not None:
+            return self._encoded(name, restored)
         at = torch.from_numpy(index).to(self.device)
-        if self.inspector is None:
-            return self.corrected({name: latent[at] for name, latent in said.latents.items()})
-        return {
-            name: self._encoded(name, self._restored(self.inspector, said, at, name, past))
-            for name in self.config.names
-        }
+        return self.corrected({one: latent[at] for one, latent in said.latents.items()})[name]
 
     @torch.inference_mode()
-    def restore(self, said: Inference, index: Index, name: str) -> Tensor | None:
+    def restore(
+        self,
+        said: Inference,
+        index: Index,
+        name: str,
+        remembered: Sequence[Mapping[str, Recollection]] | None = None,
+    ) -> Tensor | None:
         """Return the input that modality ``name`` should have had, None where nothing restores it.
 
-        Of the windows at ``index`` (K,): (K, 3, H, W) in [0, 1], or (K, T, C) standardised.
+        Of windows as in `correct`: (K, 3, H, W) in [0, 1], or (K, T, C) standardised.
         """
-        if self.inspector is None:
+        if self.inspector is None or said.inspected is None:
             return None
-        return self._restored(self.inspector, said, torch.from_numpy(index).to(self.device), name)
-
-    @staticmethod
-    def _restored(
-        inspector: Inspector,
-        said: Inference,
-        at: Tensor,
-        name: str,
-        past: Mapping[str, Past] | None = None,
-    ) -> Tensor:
-        views = {one: view.at(at) for one, view in said.views.items()}
-        present = {one: flags[at] for one, flags in said.present.items()}
-        known = said.past[name].at(at) if past is None else past[name]
-        return inspector.restored(name, views, present, known)
+        nothing = Recollection()
+        known = [{}] * len(index) if remembered is None else remembered
+        last = self.inspector.last(name, [one.get(name, nothing) for one in known], self.device)
+        at = torch.from_numpy(index).to(self.device)
+        return self.inspector.restored(name, said.inspected, at, last)
 
     def score(
         self,

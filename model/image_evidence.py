@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.config import ModalityConfig
-from model.evidence import Evidence, View, Views
+from model.evidence import Evidence, Noticed, Noticing, View, Views
 from model.frame_net import Clues, FrameNet
 from model.mahalanobis import Mahalanobis
 from model.scene import SMALL_PX, averaged
@@ -63,7 +63,7 @@ class ComponentResidual(Evidence):
         return averaged(residual, CELLS).flatten(1)[:, None] / GREY_LEVEL
 
 
-class Learnt(Evidence):
+class Learnt(Noticing):
     """What a network says that taught itself on procedural disturbances, as logits.
 
     ``learnt`` sees the frame, its session and the frame before; ``foretold`` also sees what the
@@ -81,13 +81,18 @@ class Learnt(Evidence):
     def fit(self, views: Views) -> None:
         """Learn nothing here: the network is taught step by step."""
 
-    def forward(self, view: View) -> dict[str, Tensor]:
-        """Return the evidence (B,), by name."""
-        clues = _clues(view)
-        patches = self.network.patches_of(clues.pixels)
-        alone, _ = self.network.judged(patches, clues.planes(alone=True))
-        together, _ = self.network.judged(patches, clues.planes())
-        return {"learnt": alone, "foretold": together}
+    def noticed(self, view: View) -> tuple[dict[str, Tensor], Noticed]:
+        """Return the evidence (B,), by name, and the network's maps."""
+        clues, network = _clues(view), self.network
+        patches = network.patches_of(clues.pixels)
+        alone = network.maps(patches, clues.planes(alone=True))
+        together = network.maps(patches, clues.planes())
+        evidence = {"learnt": network.logit(alone), "foretold": network.logit(together)}
+        return evidence, tuple(together)
+
+    def where(self, noticed: Noticed) -> Tensor:
+        """Return the logits of cells (B, 32, 32)."""
+        return self.network.cells(noticed)
 
 
 class Statistics(Evidence):

@@ -4,38 +4,27 @@ For each image modality a scene, for every modality its evidences and a restorer
 depends on the autoencoders.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import ModelConfig
-from model.evidence import Evidence, View, pixels_of
+from model.evidence import Evidence, Noticed, Noticing, View
 from model.foretelling import Foretelling, Foretold
 from model.frame_net import Clues
+from model.glance import Glance, clues_of, usual_of
 from model.image_evidence import Learnt, image_evidences
-from model.past import Past, Trace
+from model.past import LEAST, Last, Recall, Recollection, Trace, Usual, Usuals, last_of, together
 from model.restorers import FrameRestorer, VectorRestorer, gated
-from model.scene import COMPONENTS, SMALL_PX, Scene, averaged
+from model.scene import COMPONENTS, SMALL_PX, Scene
 from model.vector_evidence import LearntVectors, vector_evidences
 
-SMALL = (3, SMALL_PX, SMALL_PX)
 HALF = 0.5
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Glance:
-    """What B frames say by themselves: their ``coefficients`` in the ``scene``'s components, the
-    ``expected`` ones (B, components), and in which windows those are worth something (B,).
-    """
-
-    scene: Scene
-    coefficients: Tensor
-    expected: Tensor
-    foretold: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -44,6 +33,21 @@ class Seen:
 
     images: Mapping[str, Glance]
     vectors: Mapping[str, Foretold]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Inspected:
+    """What is said of B windows, and what it is said of; `Inspector.restored` goes on from it.
+
+    ``evidence[modality][name]`` (B,); ``traces`` what each window may leave behind; ``noticed`` by
+    those modalities that a network looked at.
+    """
+
+    evidence: dict[str, dict[str, Tensor]]
+    traces: list[Trace]
+    views: Mapping[str, View]
+    present: Mapping[str, Tensor]
+    noticed: Mapping[str, Noticed]
 
 
 class Inspector(nn.Module):
@@ -78,20 +82,33 @@ class Inspector(nn.Module):
         modality = self.config.modalities[name]
         return modality.samples * modality.channels
 
-    def past_shapes(self, name: str) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of what a session remembers of modality ``name``."""
+    def usual(self, name: str, known: Recollection, device: torch.device) -> Usual:
+        """Return what a window (B = 1) of modality ``name`` is judged by."""
+
+        def remembered(key: str) -> Tensor:
+            return torch.from_numpy(known.arrays[key].astype(np.float32)).to(device)[None]
+
         if name in self.images:
-            return {
-                "usual_small": SMALL,
-                "usual_expected": (COMPONENTS,),
-                "last_coefficients": (COMPONENTS,),
-                "last_expected": (COMPONENTS,),
-            }
+            counts = torch.tensor([known.windows >= LEAST], device=device)
+            if known.windows >= LEAST:
+                small, expected = remembered("usual_small"), remembered("usual_expected")
+                return usual_of(self.scene(name), small, expected, counts)
+            none = torch.zeros(1, 3, SMALL_PX, SMALL_PX, device=device)
+            return {"residual": none, "surprise": none, "counts": counts}
+        if "friction" in known.arrays:
+            return {"friction": remembered("friction")}
+        channels = self.config.modalities[name].channels
+        return {"friction": torch.zeros(1, 2, channels, device=device)}
+
+    def last(self, name: str, recollections: Sequence[Recollection], device: torch.device) -> Last:
+        """Return what K windows of modality ``name`` are corrected from."""
         modality = self.config.modalities[name]
-        return {
-            "last_samples": (modality.samples, modality.channels),
-            "friction": (2, modality.channels),
-        }
+        shapes: dict[str, tuple[int, ...]] = (
+            {"last_coefficients": (COMPONENTS,), "last_expected": (COMPONENTS,)}
+            if name in self.images
+            else {"last_samples": (modality.samples, modality.channels)}
+        )
+        return last_of(recollections, shapes, device)
 
     def foretelling(self, name: str) -> Foretelling:
         """Return what foretells the channels of vector modality ``name``."""
@@ -139,28 +156,25 @@ class Inspector(nn.Module):
         scenes: Mapping[str, Scene] | None = None,
     ) -> Seen:
         """Return what each modality says by itself; ``scenes`` stand in for the inspector's own."""
-        images = {}
+        images, pose, foretold = {}, self.pose(views, present), self._foretold(present)
         for name in self.images:
             scene = self.scene(name) if scenes is None else scenes[name]
             images[name] = Glance(
                 scene=scene,
                 coefficients=scene.coefficients(views[name].small),
-                expected=scene.expected(self.pose(views, present)),
-                foretold=self._foretold(present),
+                expected=scene.expected(pose),
+                foretold=foretold,
             )
         vectors = {name: self.foretelling(name)(views[name].samples) for name in self.vectors}
         return Seen(images=images, vectors=vectors)
 
-    def clued(
-        self, views: Mapping[str, View], seen: Seen, past: Mapping[str, Past]
-    ) -> dict[str, View]:
+    def clued(self, views: Mapping[str, View], seen: Seen, usuals: Usuals) -> dict[str, View]:
         """Return the views with what their evidences ask for."""
         clued = dict(views)
         for name, glance in seen.images.items():
-            clued[name] = replace(views[name], clues=clues_of(views[name], glance, past[name]))
+            clued[name] = replace(views[name], clues=clues_of(views[name], glance, usuals[name]))
         for name, foretold in seen.vectors.items():
-            friction = past[name].arrays["friction"]
-            left = self.foretelling(name).unexplained(foretold, friction)
+            left = self.foretelling(name).unexplained(foretold, usuals[name]["friction"])
             clued[name] = replace(views[name], unexplained=left)
         return clued
 
@@ -170,62 +184,86 @@ class Inspector(nn.Module):
         kept = [at for at, name in enumerate(self.config.names) if name in self.vectors]
         return flags[kept].all(0) & bool(kept)
 
-    def weigh(self, views: Mapping[str, View]) -> dict[str, dict[str, Tensor]]:
-        """Return ``evidence[modality][name]`` (B,)."""
+    def inspected(
+        self, views: Mapping[str, View], present: Mapping[str, Tensor], recall: Recall
+    ) -> Inspected:
+        """Judge windows, each by what ``recall`` says of its session."""
+        seen = self.seen(views, present)
+        traces = self.traces(views, seen)
+        clued = self.clued(views, seen, together(recall(traces)))
         evidence: dict[str, dict[str, Tensor]] = {name: {} for name in views}
-        for name, view in views.items():
+        noticed: dict[str, Noticed] = {}
+        for name, view in clued.items():
             for module in self.modules_of(name):
-                evidence[name] |= module(view)
-        return evidence
+                if isinstance(module, Noticing):
+                    found, noticed[name] = module.noticed(view)
+                else:
+                    found = module(view)
+                evidence[name] |= found
+        return Inspected(
+            evidence=evidence, traces=traces, views=clued, present=present, noticed=noticed
+        )
 
-    def restored(
-        self, name: str, views: Mapping[str, View], present: Mapping[str, Tensor], past: Past
-    ) -> Tensor:
+    def restored(self, name: str, said: Inspected, at: Tensor, last: Last) -> Tensor:
         """Return what modality ``name`` would have said, as if all others said the truth.
 
-        Images (B, 3, H, W) in [0, 1], vectors (B, T, C) standardised.
+        Of the windows ``at`` (K,): images (K, 3, H, W) in [0, 1], vectors (K, T, C) standardised.
         """
+        noticed = tuple(one[at] for one in said.noticed.get(name, ()))
+        present = said.present[name][at]
         if name in self.images:
-            return self._restored_frames(name, views[name], present[name], past)
-        window = views[name].samples * present[name][:, None, None].to(views[name].samples)
+            clues = said.views[name].clues
+            assert clues is not None
+            return self._restored_frames(name, clues, noticed, present, at, last)
+        samples = said.views[name].samples[at]
+        window = samples * present[:, None, None].to(samples)
         learnt = self.learnt_vectors(name)
         channels = self.config.modalities[name].channels
-        hit = (
-            window.new_zeros(len(window), channels)
-            if learnt is None
-            else learnt.network(learnt.clues(views[name]))[1] * present[name][:, None]
-        )
-        beside = self.beside(views, present)
-        last = past.arrays["last_samples"]
-        said = self.vector_restorer(name)(window, last, hit, beside, past.age, past.last)
-        predicted, _ = said
-        return torch.where(present[name][:, None, None], gated(window, *said), predicted)
+        hit = window.new_zeros(len(window), channels) if learnt is None else learnt.where(noticed)
+        hit = hit * present[:, None]
+        given = (window, last.arrays["last_samples"], hit, self._beside(said, at))
+        predicted, gates = self.vector_restorer(name)(*given, last.age, last.known)
+        return torch.where(present[:, None, None], gated(window, predicted, gates), predicted)
 
-    def beside(self, views: Mapping[str, View], present: Mapping[str, Tensor]) -> Tensor:
-        """Return what the images say to a vector restorer (B, components x images)."""
+    def _beside(self, said: Inspected, at: Tensor) -> Tensor:
+        """Return what the images say to a vector restorer (K, components x images)."""
         parts = []
         for name in self.images:
-            clues = views[name].clues
+            clues = said.views[name].clues
             assert clues is not None
-            parts.append(
-                clues.coefficients / self.scene(name).spread * present[name][:, None].float()
-            )
-        size = len(next(iter(present.values())))
-        return torch.cat(parts, dim=1) if parts else torch.zeros(size, 0)
+            there = said.present[name][at, None].float()
+            parts.append(clues.coefficients[at] / self.scene(name).spread * there)
+        return torch.cat(parts, dim=1) if parts else torch.zeros(len(at), 0, device=at.device)
 
-    def _restored_frames(self, name: str, view: View, present: Tensor, past: Past) -> Tensor:
-        clues, scene = view.clues, self.scene(name)
-        assert clues is not None
-        small = restored_small(self.frame_restorer(name), scene, clues, past)
-        size = clues.pixels.shape[2:]
+    def _restored_frames(
+        self, name: str, clues: Clues, maps: Noticed, present: Tensor, at: Tensor, last: Last
+    ) -> Tensor:
+        pixels = clues.pixels[at]
+        size = pixels.shape[2:]
+        small = self._restored_small(name, clues, at, last)
         painted = F.interpolate(small, size, mode="bicubic").clamp(0, 1)
-        _, cells = self.learnt_frames(name).network(clues.pixels, clues.planes())
-        share = torch.sigmoid(cells)
+        share = torch.sigmoid(self.learnt_frames(name).where(maps))
         # where no part of the frame looks disturbed, all of it is: a frame of another time
         whole = (share.flatten(1).amax(1) < HALF) | ~present
         share = torch.where(whole[:, None, None], torch.ones_like(share), share)
         mask = F.interpolate(share[:, None], size, mode="bilinear")
-        return torch.lerp(clues.pixels, painted, mask)
+        return torch.lerp(pixels, painted, mask)
+
+    def _restored_small(self, name: str, clues: Clues, at: Tensor, last: Last) -> Tensor:
+        """Return the small frames (K, 3, 64, 64) that should have been seen.
+
+        What the components never explain in this session is taken from what it usually shows.
+        """
+        scene = self.scene(name)
+        coefficients = self.frame_restorer(name)(
+            last.arrays["last_coefficients"] / scene.spread,
+            last.arrays["last_expected"] / scene.spread,
+            clues.expected[at] / scene.spread,
+            last.age,
+            last.known,
+        )
+        usual = clues.has_usual[at].view(-1, 1, 1, 1).to(clues.small)
+        return scene.picture(coefficients * scene.spread) + usual * clues.usual_residual[at]
 
     def traces(self, views: Mapping[str, View], seen: Seen) -> list[Trace]:
         """Return what each of the B windows may leave behind."""
@@ -245,46 +283,6 @@ class Inspector(nn.Module):
             )
             for at in range(size)
         ]
-
-
-def clues_of(view: View, seen: Glance, past: Past) -> Clues:
-    """Return the clues of one image modality."""
-    scene = seen.scene
-    before = pixels_of(view.previous)
-    change = (view.pixels - before).abs().amax(1, keepdim=True)
-    usual_small, usual_expected = past.arrays["usual_small"], past.arrays["usual_expected"]
-    return Clues(
-        pixels=view.pixels,
-        small=view.small,
-        previous=averaged(before, SMALL_PX),
-        change=F.adaptive_max_pool2d(change, SMALL_PX),
-        coefficients=seen.coefficients,
-        expected=seen.expected,
-        residual=view.small - scene.picture(seen.coefficients),
-        usual_residual=scene.residual(usual_small),
-        surprise=view.small - scene.picture(seen.expected),
-        usual_surprise=usual_small - scene.picture(usual_expected),
-        has_previous=view.has_previous,
-        has_usual=past.usual,
-        has_expected=seen.foretold,
-    )
-
-
-def restored_small(restorer: FrameRestorer, scene: Scene, clues: Clues, past: Past) -> Tensor:
-    """Return the small frames (B, 3, 64, 64) that should have been seen.
-
-    What the components never explain in this session is taken from what it usually shows.
-    """
-    spread = scene.spread
-    coefficients = restorer(
-        past.arrays["last_coefficients"] / spread,
-        past.arrays["last_expected"] / spread,
-        clues.expected / spread,
-        past.age,
-        past.last,
-    )
-    usual = clues.has_usual.view(-1, 1, 1, 1).to(clues.small)
-    return scene.picture(coefficients * spread) + usual * clues.usual_residual
 
 
 def key_of(name: str) -> str:

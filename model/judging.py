@@ -1,6 +1,6 @@
 """A model's verdict on many windows at once, with each session's baseline as it would have been."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,35 +10,27 @@ from torch import Tensor
 from model.baseline import running_medians
 from model.calibration import Evidences, Flags, Floats
 from model.fusion import Fusion
-from model.past import Memory, Past, Recollection, Trace
+from model.past import Memory, Trace, Usuals
 from model.windows import Index, Pairs, Windows, chunks
 
 
 class Sessions:
-    """What is remembered at each window while clean ones pass in order, episode after episode."""
+    """The memory of each session while its clean windows pass in order, episode after episode."""
 
-    def __init__(self) -> None:
-        self._memory = Memory()
+    def __init__(self, fusion: Fusion) -> None:
+        self._usual_of = fusion.usual
+        self._memory = Memory(self._usual_of)
         self._episode: int | None = None
 
     def pass_by(
-        self,
-        traces: Sequence[Trace],
-        episode: Index,
-        present: Mapping[str, Flags],
-        steady: bool = True,
-    ) -> list[Mapping[str, Recollection]]:
-        """Return what was remembered before each of these clean windows, and remember them.
-
-        ``steady`` is what windows are judged by, else it is what they are corrected from.
-        """
-        remembered: list[Mapping[str, Recollection]] = []
+        self, traces: Sequence[Trace], episode: Index, present: Mapping[str, Flags]
+    ) -> Iterator[Memory]:
+        """Yield the memory as it is before each of these clean windows, which then joins it."""
         for at, trace in enumerate(traces):
             if episode[at] != self._episode:
-                self._memory, self._episode = Memory(), int(episode[at])
-            remembered.append(self._memory.steady if steady else self._memory.now)
+                self._memory, self._episode = Memory(self._usual_of), int(episode[at])
+            yield self._memory
             self._memory.add(trace, [name for name, flags in present.items() if flags[at]])
-        return remembered
 
 
 def weigh_windows(
@@ -46,29 +38,25 @@ def weigh_windows(
 ) -> dict[str, dict[str, Floats]]:
     """Return ``evidence[modality][name]`` (N,) of clean windows in order, at ``index`` or all."""
     index = np.arange(len(windows)) if index is None else index
-    sessions = Sessions()
+    sessions = Sessions(fusion)
     parts = []
     for part in chunks(len(index), batch):
         at = index[part]
         present = {name: flags[at] for name, flags in windows.present.items()}
-        recall = partial(_remembering, fusion, sessions, windows.episode[at], present)
+        recall = partial(_usuals, sessions, windows.episode[at], present)
         parts.append(fusion.weigh(windows.take(at), recall))
     return _joined(parts)
 
 
-def _remembering(
-    fusion: Fusion,
-    sessions: Sessions,
-    episode: Index,
-    present: Mapping[str, Flags],
-    traces: Sequence[Trace],
-) -> dict[str, Past]:
-    return fusion.past(sessions.pass_by(traces, episode, present))
+def _usuals(
+    sessions: Sessions, episode: Index, present: Mapping[str, Flags], traces: Sequence[Trace]
+) -> list[Usuals]:
+    return [memory.usual for memory in sessions.pass_by(traces, episode, present)]
 
 
-def known(past: Mapping[str, Past], traces: Sequence[Trace]) -> Mapping[str, Past]:
+def known(usuals: Sequence[Usuals], traces: Sequence[Trace]) -> Sequence[Usuals]:
     """Recall what is known already, whatever the windows look like."""
-    return past
+    return usuals
 
 
 def onsets(pairs: Pairs) -> Index:

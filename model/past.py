@@ -4,7 +4,7 @@ Light, mount and wear are a session's own. What a camera shows all the time says
 session than everything that training saw.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -71,17 +71,37 @@ class Recollection:
         )
 
 
+Usual: TypeAlias = Mapping[str, Tensor]
+"""What a session usually shows of one modality, as B windows are judged by it, each (B, …).
+
+Of images ``residual`` and ``surprise``, its usual small frames (B, 3, 64, 64) minus what the
+scene's components and what the vectors explain of them, and ``counts``, bool (B,), whether they
+count; of vectors ``friction`` (B, 2, C). Zeros where nothing is known.
+"""
+
+Usuals: TypeAlias = Mapping[str, Usual]
+"""`Usual` by modality."""
+
+UsualOf: TypeAlias = Callable[[Mapping[str, Recollection]], Usuals]
+"""What is remembered of a session -> what one window (B = 1) of it is judged by."""
+
+Recall: TypeAlias = Callable[[Sequence[Trace]], Sequence[Usuals]]
+"""What B windows may leave behind -> what each of them (B = 1) is judged by."""
+
+
 class Memory:
     """The recollections of one session, modality by modality.
 
-    ``now`` has taken in every window so far; ``steady`` is what windows are judged by, and is
-    renewed only after each `RENEWED` windows. So a verdict does not depend on how many windows are
-    judged at once.
+    ``now`` has taken in every window so far; ``steady`` is what windows are judged by, and
+    ``usual`` what the model makes of it. Both are renewed only after each `RENEWED` windows: so a
+    verdict does not depend on how many windows are judged at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, usual_of: UsualOf) -> None:
         self.now: dict[str, Recollection] = {}
         self.steady: dict[str, Recollection] = {}
+        self.usual = usual_of(self.steady)
+        self._usual_of = usual_of
         self._passed = 0
 
     @property
@@ -99,6 +119,7 @@ class Memory:
         self._passed += 1
         if self._passed % RENEWED == 0:
             self.steady = self.now
+            self.usual = self._usual_of(self.steady)
 
     def snapshot(self) -> dict[str, Any]:
         """Return the memory as plain data; arrays as bytes."""
@@ -109,13 +130,14 @@ class Memory:
         }
 
     @classmethod
-    def restore(cls, snapshot: Mapping[str, Any]) -> "Memory":
+    def restore(cls, snapshot: Mapping[str, Any], usual_of: UsualOf) -> "Memory":
         """Return the memory that gave ``snapshot``."""
-        memory = cls()
+        memory = cls(usual_of)
         memory._passed = snapshot["passed"]
         memory.now = {name: Recollection.restore(one) for name, one in snapshot["now"].items()}
         steady = snapshot["steady"]
         memory.steady = {name: Recollection.restore(one) for name, one in steady.items()}
+        memory.usual = usual_of(memory.steady)
         return memory
 
 
@@ -163,42 +185,40 @@ def _remembered_image(
     return {key: value.astype(np.float16) for key, value in (usual | last).items()}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Past:
-    """The recollections that B windows are judged by, of one modality, as tensors.
+def together(usuals: Sequence[Usuals]) -> dict[str, dict[str, Tensor]]:
+    """Put what each of B windows is judged by together."""
+    return {
+        name: {key: torch.cat([one[name][key] for one in usuals]) for key in usual}
+        for name, usual in usuals[0].items()
+    }
 
-    ``arrays[key]`` (B, …) as in `Recollection`, zeros where nothing is known; ``usual`` bool (B,)
-    says where the running means count, ``last`` where there is a last clean window; ``age`` (B,).
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Last:
+    """What K windows are corrected from: their sessions' last clean window, of one modality.
+
+    ``arrays[key]`` (K, …) are those ``last_…`` of `Recollection`, zeros where there is none;
+    ``known`` bool (K,) says where there is one, ``age`` (K,) how many windows ago.
     """
 
     arrays: Mapping[str, Tensor]
-    usual: Tensor
-    last: Tensor
+    known: Tensor
     age: Tensor
 
-    def at(self, index: Tensor) -> "Past":
-        """Return the past of the windows at ``index``."""
-        return Past(
-            arrays={key: array[index] for key, array in self.arrays.items()},
-            usual=self.usual[index],
-            last=self.last[index],
-            age=self.age[index],
-        )
 
-
-def gathered(
-    recollections: Sequence[Recollection | None], shapes: Mapping[str, tuple[int, ...]]
-) -> Past:
-    """Put the recollections of one modality together; ``shapes`` of its arrays, by name."""
-    nothing = Recollection()
-    known = [nothing if one is None else one for one in recollections]
+def last_of(
+    recollections: Sequence[Recollection],
+    shapes: Mapping[str, tuple[int, ...]],
+    device: torch.device,
+) -> Last:
+    """Put the last clean windows of one modality together; ``shapes`` of the arrays, by name."""
     zeros = {key: np.zeros(shape, np.float16) for key, shape in shapes.items()}
-    return Past(
-        arrays={
-            key: torch.from_numpy(np.stack([one.arrays.get(key, zero) for one in known])).float()
-            for key, zero in zeros.items()
-        },
-        usual=torch.tensor([one.windows >= LEAST for one in known]),
-        last=torch.tensor([one.windows > 0 for one in known]),
-        age=torch.tensor([float(one.age) for one in known]),
+    arrays = {
+        key: torch.from_numpy(np.stack([one.arrays.get(key, zero) for one in recollections]))
+        for key, zero in zeros.items()
+    }
+    return Last(
+        arrays={key: array.to(device).float() for key, array in arrays.items()},
+        known=torch.tensor([one.windows > 0 for one in recollections], device=device),
+        age=torch.tensor([float(one.age) for one in recollections], device=device),
     )

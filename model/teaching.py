@@ -18,7 +18,7 @@ from model.descent import Progress
 from model.evidence import View, pixels_of
 from model.fusion import Fusion
 from model.inspector import Inspector
-from model.past import WORN, running_mean
+from model.past import WORN, running_mean, together
 from model.scene import SMALL_PX, Scene, averaged
 from model.windows import Index, Windows, chunks
 
@@ -237,5 +237,5 @@ class _Chunked:
         batch = learner.windows.take(at)
         views = learner.fusion.views(batch)
         seen = learner.inspector.seen(views, batch.present, learner.scenes[fold])
-        past = learner.fusion.no_past(len(at))
-        return learner.inspector.clued(views, seen, past)[self._name]
+        usuals = together([learner.fusion.usual({})] * len(at))
+        return learner.inspector.clued(views, seen, usuals)[self._name]

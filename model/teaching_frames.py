@@ -16,8 +16,7 @@ from model.descent import Plan, Position, Progress, descend
 from model.evidence import View, pixels_of
 from model.frame_lessons import Classroom, Lesson
 from model.frame_net import Clues
-from model.inspector import Glance, clues_of
-from model.past import Past
+from model.glance import Glance, clues_of, usual_of
 from model.scene import COMPONENTS, SMALL_PX, Scene, averaged
 from model.teaching import Learner
 from model.windows import Index, chunks
@@ -147,19 +146,14 @@ def _scene_clues(
         pixels=pixels,
         small=averaged(pixels, SMALL_PX),
     )
-    past = Past(
-        arrays={"usual_small": usual, "usual_expected": usual_expected},
-        usual=torch.from_numpy(lesson.has_usual[at]),
-        last=torch.from_numpy(lesson.has_usual[at]),
-        age=torch.zeros(len(at)),
-    )
     seen = Glance(
         scene=scene,
         coefficients=scene.coefficients(view.small),
         expected=expected[lesson.index[at]],
         foretold=torch.from_numpy(foretold),
     )
-    return clues_of(view, seen, past)
+    counts = torch.from_numpy(lesson.has_usual[at])
+    return clues_of(view, seen, usual_of(scene, usual, usual_expected, counts))
 
 
 def teach_frame_restorer(

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.config import ModalityConfig
-from model.evidence import Evidence, View, Views
+from model.evidence import Evidence, Noticed, Noticing, View, Views
 from model.foretelling import unit_groups
 from model.mahalanobis import Mahalanobis
 from model.vector_net import VectorNet, clues_of
@@ -177,7 +177,7 @@ class Motion(Evidence):
         return torch.stack([*sizes, left.mean(1)], dim=2)
 
 
-class LearntVectors(Evidence):
+class LearntVectors(Noticing):
     """What a network says that taught itself on procedural disturbances, as a logit.
 
     ``past`` is what it is shown besides the view; it is fitted before it.
@@ -195,9 +195,14 @@ class LearntVectors(Evidence):
         """Fit what the past foretells; the networks are taught step by step."""
         self.past.fit(views)
 
-    def forward(self, view: View) -> dict[str, Tensor]:
-        """Return the evidence (B,)."""
-        return {self.names[0]: self.network(self.clues(view))[0]}
+    def noticed(self, view: View) -> tuple[dict[str, Tensor], Noticed]:
+        """Return the evidence (B,), and the channels' logits."""
+        logit, channels = self.network(self.clues(view))
+        return {self.names[0]: logit}, (channels,)
+
+    def where(self, noticed: Noticed) -> Tensor:
+        """Return the logits of channels (B, C)."""
+        return noticed[0]
 
     def clues(self, view: View) -> Tensor:
         """Return what the network takes (B, T, 4C)."""

@@ -13,7 +13,7 @@ import torch
 from model.baseline import Baseline
 from model.checkpoint import Loaded, load
 from model.fusion import Inference
-from model.past import RENEWED, Memory, Recollection, Trace
+from model.past import RENEWED, Memory, Recollection, Trace, UsualOf, Usuals
 from model.precision import choose_device
 from stream.checkpoints import blank_batch, checkpoint_path, completed_modality, mismatches
 from stream.collation import collate
@@ -40,7 +40,7 @@ class ModelFacts:
 class Inferred:
     """What a model computes of one window by itself, by modality.
 
-    It is number ``at`` of the windows in ``said``, from which its correction would follow.
+    ``said`` is of all windows of its share, from which their corrections would follow.
     """
 
     window: Window
@@ -49,7 +49,6 @@ class Inferred:
     evidence: Mapping[str, Mapping[str, float]]
     trace: Trace
     said: Inference
-    at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,11 +60,9 @@ class Judged:
     remembered: Mapping[str, Recollection]
     session: Mapping[str, Any]
 
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether something of it has to be corrected: faulty or absent."""
-        faulty = any(score >= FAULTY_SCORE for score in self.scores.values())
-        return faulty or not all(self.inferred.present.values())
+    def is_doubtful(self, name: str) -> bool:
+        """Whether the gate takes the corrected latent of modality ``name``: faulty or absent."""
+        return self.scores[name] >= FAULTY_SCORE or not self.inferred.present[name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,8 +70,8 @@ class Session:
     """What a station's clean windows leave behind since its ``epoch`` began."""
 
     epoch: int
+    memory: Memory
     baseline: Baseline = field(default_factory=Baseline)
-    memory: Memory = field(default_factory=Memory)
 
     def snapshot(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -85,12 +82,12 @@ class Session:
         }
 
     @classmethod
-    def restore(cls, snapshot: Mapping[str, Any]) -> "Session":
+    def restore(cls, snapshot: Mapping[str, Any], usual_of: UsualOf) -> "Session":
         """Return the session that gave ``snapshot``."""
         return cls(
             epoch=snapshot["epoch"],
+            memory=Memory.restore(snapshot["memory"], usual_of),
             baseline=Baseline.restore(snapshot["baseline"]),
-            memory=Memory.restore(snapshot["memory"]),
         )
 
 
@@ -166,7 +163,8 @@ class Engine:
             for said in self._threads.map(
                 loaded.fusion.infer, [blank_batch(loaded.card)] * self._size
             ):
-                loaded.fusion.correct(said, np.zeros(1, np.int64))
+                for name in said.latents:
+                    loaded.fusion.correct(said, np.zeros(1, np.int64), name)
 
     def infer(self, windows: Sequence[Window]) -> list[Verdict]:
         """Judge windows of one group, in their order."""
@@ -196,7 +194,7 @@ class Engine:
         shares = self._threads.map(
             partial(_infer_share, loaded),
             _shares(windows, self._size),
-            _shares([self._steady(window) for window in windows], self._size),
+            _shares([self._usuals(loaded, window) for window in windows], self._size),
         )
         # one window after another, because each may change its session's baseline
         judged = [[self._judge(loaded, one) for one in share] for share in shares]
@@ -205,7 +203,7 @@ class Engine:
 
     def _judge(self, loaded: Loaded, one: Inferred) -> Judged:
         """Score a window against its session's baseline, which it then joins where it is clean."""
-        session = self._session(one.window)
+        session = self._session(loaded, one.window)
         medians = session.baseline.medians() if loaded.card.model.session_baseline else None
         found = loaded.fusion.score(one.evidence, one.present, medians)
         scores = {name: float(score) for name, score in found.items()}
@@ -218,17 +216,18 @@ class Engine:
             inferred=one, scores=scores, remembered=remembered, session=session.snapshot()
         )
 
-    def _session(self, window: Window) -> Session:
+    def _session(self, loaded: Loaded, window: Window) -> Session:
         """An epoch begins a session: a robot may rest in another pose, a lamp hang elsewhere."""
         session = self._sessions.get(window.station)
         if session is None or session.epoch != window.epoch:
-            session = Session(epoch=window.epoch)
+            session = Session(epoch=window.epoch, memory=Memory(loaded.fusion.usual))
             self._sessions[window.station] = session
         return session
 
-    def _steady(self, window: Window) -> Mapping[str, Recollection]:
+    def _usuals(self, loaded: Loaded, window: Window) -> Usuals:
         session = self._sessions.get(window.station)
-        return session.memory.steady if session and session.epoch == window.epoch else {}
+        known = session is not None and session.epoch == window.epoch
+        return session.memory.usual if session and known else loaded.fusion.usual({})
 
     def forget(self, station: str) -> None:
         """Begin a station's session anew."""
@@ -241,8 +240,9 @@ class Engine:
 
     def restore(self, station: str, memory: Mapping[str, Any]) -> None:
         """Take a snapshot back."""
-        if memory:
-            self._sessions[station] = Session.restore(memory)
+        loaded = self._models.get(self._model_of[station])
+        if memory and loaded is not None:
+            self._sessions[station] = Session.restore(memory, loaded.fusion.usual)
 
 
 def _shares(items: Sequence[ItemT], count: int) -> list[Sequence[ItemT]]:
@@ -252,10 +252,10 @@ def _shares(items: Sequence[ItemT], count: int) -> list[Sequence[ItemT]]:
 
 
 def _infer_share(
-    loaded: Loaded, windows: Sequence[Window], remembered: Sequence[Mapping[str, Recollection]]
+    loaded: Loaded, windows: Sequence[Window], usuals: Sequence[Usuals]
 ) -> list[Inferred]:
     batch = collate(windows, loaded.card.model.modalities)
-    said = loaded.fusion.infer(batch, lambda _: loaded.fusion.past(remembered))
+    said = loaded.fusion.infer(batch, lambda _: usuals)
     latents = {name: values.cpu().numpy() for name, values in said.latents.items()}
     present = {name: flags.tolist() for name, flags in batch.present.items()}
     evidence = {
@@ -273,24 +273,22 @@ def _infer_share(
             },
             trace=said.traces[at],
             said=said,
-            at=at,
         )
         for at, window in enumerate(windows)
     ]
 
 
 def _correct_share(loaded: Loaded, share: Sequence[Judged]) -> list[Verdict]:
-    """The verdicts of windows that were inferred together; corrects those that need it."""
-    doubtful = [one for one in share if one.is_doubtful]
-    found: dict[int, dict[str, Latent]] = {}
-    if doubtful:
-        index = np.array([one.inferred.at for one in doubtful])
-        past = loaded.fusion.past([one.remembered for one in doubtful])
-        corrected = loaded.fusion.correct(share[0].inferred.said, index, past)
-        values = {name: latents.cpu().numpy() for name, latents in corrected.items()}
-        for row, at in enumerate(index.tolist()):
-            found[at] = {name: latents[row] for name, latents in values.items()}
-    return [_verdict(loaded, one, found.get(one.inferred.at, {})) for one in share]
+    """The verdicts of all windows that were inferred together; corrects what the gate takes."""
+    corrected: list[dict[str, Latent]] = [{} for _ in share]
+    for name in loaded.card.model.names:
+        doubtful = [at for at, one in enumerate(share) if one.is_doubtful(name)]
+        if doubtful:
+            said, remembered = share[0].inferred.said, [share[at].remembered for at in doubtful]
+            latents = loaded.fusion.correct(said, np.array(doubtful), name, remembered)
+            for at, latent in zip(doubtful, latents.cpu().numpy(), strict=True):
+                corrected[at][name] = latent
+    return [_verdict(loaded, one, found) for one, found in zip(share, corrected, strict=True)]
 
 
 def _verdict(loaded: Loaded, one: Judged, corrected: Mapping[str, Latent]) -> Verdict:

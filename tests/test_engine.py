@@ -1,6 +1,7 @@
 """The engine with a model of its own: threads, sessions, memory."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from model.checkpoint import save
 from model.windows import Windows
 from stream.config import ModelSettings, StationSettings
 from stream.engine import Engine
-from stream.gate import Verdict
+from stream.gate import Verdict, gate
 from stream.messages import ClosedBy, Frame, ImageView, VectorView, Window
 from tests.test_model_synthetic import ARM, RATE_HZ, WINDOW_HZ, occluded, station, trained
 
@@ -77,6 +78,22 @@ def test_however_a_batch_is_shared_out_its_windows_are_judged_in_order(checkpoin
     np.testing.assert_allclose(scores(batched), scores(single), atol=1e-3)
     for left, right in zip(batched, single, strict=True):
         np.testing.assert_allclose(left.latents["arm"], right.latents["arm"], atol=1e-4)
+
+
+def test_only_what_the_gate_takes_is_corrected(checkpoint: Path) -> None:
+    """A hidden camera is corrected, a missing one imputed; the arm beside it bypasses."""
+    made = station(1, 40, seed=5)
+    clean, odd = windows_of(made)[:35], windows_of(occluded(made))[35:39]
+    last = windows_of(made)[39]
+    missing = ImageView(frame=None, previous=None, skew_ns=0, largest_gap_ns=0)
+    blind = replace(last, views={**last.views, "camera": missing})
+    verdicts = engine(checkpoint, threads=2).infer([*clean, *odd, blind])
+    for one in verdicts:
+        taken = {name for name, latent in gate(one).items() if latent.state != "bypassed"}
+        assert set(one.corrected) == taken
+    assert any(set(one.corrected) == {"camera"} for one in verdicts[35:39])
+    assert "camera" in verdicts[39].corrected
+    assert any(not one.corrected for one in verdicts)
 
 
 def test_an_epoch_begins_a_session_with_a_baseline_of_its_own(checkpoint: Path) -> None:

@@ -5,8 +5,17 @@ import pytest
 import torch
 
 from model.correction_errors import correction_errors
-from model.past import Memory
-from tests.test_model_synthetic import corrupt, occluded, station, trained, without
+from model.fusion import Fusion
+from model.past import LEAST, Memory, Recollection
+from tests.test_model_synthetic import (
+    corrupt,
+    model_config,
+    noisy,
+    occluded,
+    station,
+    trained,
+    without,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -16,8 +25,7 @@ def restored(name: str, windows, monkeypatch=None, cells: torch.Tensor | None = 
     fusion, _ = trained()
     if monkeypatch is not None and cells is not None:
         network = fusion.inspector.learnt_frames("camera").network
-        said = (torch.zeros(3), cells.expand(3, 32, 32))
-        monkeypatch.setattr(network, "forward", lambda pixels, planes: said)
+        monkeypatch.setattr(network, "cells", lambda maps: cells.expand(len(maps[0]), 32, 32))
     return fusion.restore(fusion.infer(windows.take(np.arange(3))), np.arange(3), name)
 
 
@@ -60,15 +68,42 @@ def test_an_absent_modality_is_restored_from_the_others_alone() -> None:
 def test_what_the_session_remembers_changes_what_is_restored() -> None:
     fusion, _ = trained()
     windows = station(1, 24, seed=5)
-    memory = Memory()
+    memory = Memory(fusion.usual)
     for trace in fusion.trace(windows.take(np.arange(20))):
         memory.add(trace, ["arm", "camera"])
     faulty = occluded(windows).take(np.arange(20, 23))
     said, index = fusion.infer(faulty), np.arange(3)
-    forgetful = fusion.correct(said, index)
-    mindful = fusion.correct(said, index, fusion.past([memory.now] * 3))
     for name in ("arm", "camera"):
-        assert not torch.allclose(forgetful[name], mindful[name])
+        forgetful = fusion.correct(said, index, name)
+        assert not torch.allclose(forgetful, fusion.correct(said, index, name, [memory.now] * 3))
+
+
+@pytest.mark.parametrize("name", ["arm", "camera"])
+def test_a_window_is_corrected_to_the_same_whichever_others_are(name: str, monkeypatch) -> None:
+    fusion, _ = trained()
+    half = torch.full((32, 32), -20.0)
+    half[:, :16] = 20.0
+    network = fusion.inspector.learnt_frames("camera").network
+    monkeypatch.setattr(network, "cells", lambda maps: half.expand(len(maps[0]), 32, 32))
+    said = fusion.infer(noisy(occluded(station(1, 6, seed=5))).take(np.arange(6)))
+    every, some = np.arange(6), np.array([4, 1])
+    together, alone = fusion.correct(said, every, name), fusion.correct(said, some, name)
+    assert torch.allclose(together[some], alone, atol=1e-5)
+    assert not torch.allclose(together[4], together[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("windows", [0, LEAST - 1, LEAST])
+def test_a_usual_picture_counts_once_it_is_of_enough_windows(windows: int) -> None:
+    fusion = Fusion(model_config())
+    scene = fusion.inspector.scene("camera")
+    scene.basis[0, 0] = 1.0
+    small, expected = np.full((3, 64, 64), 0.5, np.float16), np.full(160, 0.25, np.float16)
+    known = Recollection(windows=windows, arrays={"usual_small": small, "usual_expected": expected})
+    usual = fusion.usual({"camera": known})["camera"]
+    counts = windows >= LEAST
+    assert usual["counts"].tolist() == [counts]
+    assert usual["residual"].flatten()[:2].tolist() == ([0.0, 0.5] if counts else [0.0, 0.0])
+    assert usual["surprise"].flatten()[:2].tolist() == ([0.25, 0.5] if counts else [0.0, 0.0])
 
 
 def test_restored_inputs_lie_nearer_to_the_clean_ones_than_a_constant_does() -> None:

@@ -1,11 +1,22 @@
 """What a session remembers of its clean windows."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
+import torch
 
-from model.past import LEAST, REMEMBERED, RENEWED, WORN, Memory, Trace, gathered
-
-SHAPES = {"usual_small": (3, 4, 4), "usual_expected": (2,), "last_coefficients": (2,)}
+from model.past import (
+    REMEMBERED,
+    RENEWED,
+    WORN,
+    Memory,
+    Recollection,
+    Trace,
+    Usuals,
+    last_of,
+    together,
+)
 
 
 def trace(level: float) -> Trace:
@@ -18,8 +29,13 @@ def trace(level: float) -> Trace:
     )
 
 
+def windows_of(remembered: Mapping[str, Recollection]) -> Usuals:
+    """What stands for a model: of each modality, how many windows its usual is made of."""
+    return {name: {"windows": torch.tensor([one.windows])} for name, one in remembered.items()}
+
+
 def passed(levels: list[float], clean: tuple[str, ...] = ("arm", "camera")) -> Memory:
-    memory = Memory()
+    memory = Memory(windows_of)
     for level in levels:
         memory.add(trace(level), clean)
     return memory
@@ -56,20 +72,23 @@ def test_a_faulty_modality_is_not_remembered_and_what_is_known_of_it_ages() -> N
 
 
 def test_what_windows_are_judged_by_changes_only_now_and_then() -> None:
-    memory = Memory()
+    memory = Memory(windows_of)
     for number in range(3 * RENEWED):
         assert memory.until_renewed == RENEWED - number % RENEWED
-        before = memory.steady
+        before, usual = memory.steady, memory.usual
         memory.add(trace(0.1), ["camera"])
-        assert (memory.steady is before) == ((number + 1) % RENEWED != 0)
+        renewed = (number + 1) % RENEWED == 0
+        assert (memory.steady is not before) == (memory.usual is not usual) == renewed
     assert memory.steady["camera"].windows == 3 * RENEWED
+    assert memory.usual["camera"]["windows"].tolist() == [3 * RENEWED]
 
 
 @pytest.mark.parametrize("cut", [0, 3, RENEWED, RENEWED + 5])
 def test_a_restored_memory_goes_on_as_the_one_that_was_stored(cut: int) -> None:
     levels = np.random.default_rng(0).random(2 * RENEWED + 3).tolist()
     whole, before = passed(levels), passed(levels[:cut])
-    after = Memory.restore(before.snapshot())
+    after = Memory.restore(before.snapshot(), windows_of)
+    assert after.usual == before.usual
     for level in levels[cut:]:
         after.add(trace(level), ["arm", "camera"])
     for name, known in whole.now.items():
@@ -79,10 +98,15 @@ def test_a_restored_memory_goes_on_as_the_one_that_was_stored(cut: int) -> None:
     assert after.steady.keys() == whole.steady.keys()
 
 
-def test_too_few_windows_are_no_usual_picture_but_the_last_one_counts() -> None:
-    few, enough = passed([0.5] * (LEAST - 1)), passed([0.5] * LEAST)
-    past = gathered([None, few.now["camera"], enough.now["camera"]], SHAPES)
-    assert past.usual.tolist() == [False, False, True]
-    assert past.last.tolist() == [False, True, True]
-    assert past.arrays["usual_small"].shape == (3, 3, 4, 4)
-    assert not past.arrays["usual_small"][0].any()
+def test_the_last_clean_window_counts_where_there_is_one() -> None:
+    camera = passed([0.5]).now["camera"]
+    device = torch.device("cpu")
+    last = last_of([Recollection(), camera], {"last_coefficients": (2,)}, device)
+    assert last.known.tolist() == [False, True]
+    assert last.arrays["last_coefficients"].tolist() == [[0.0, 0.0], [0.5, 0.5]]
+
+
+def test_what_windows_of_several_sessions_are_judged_by_stays_in_their_order() -> None:
+    usuals = [passed([0.5] * RENEWED * count).usual for count in (2, 1, 2)]
+    windows = together(usuals)["camera"]["windows"]
+    assert windows.tolist() == [2 * RENEWED, RENEWED, 2 * RENEWED]

@@ -177,4 +177,5 @@ def test_the_synthetic_station_repeats_itself_by_seed_only():
 
 def corrected(fusion: Fusion, batch: Batch) -> dict[str, Tensor]:
     """The corrected latents of every window of ``batch``."""
-    return fusion.correct(fusion.infer(batch), np.arange(len(batch)))
+    said, index = fusion.infer(batch), np.arange(len(batch))
+    return {name: fusion.correct(said, index, name) for name in fusion.config.names}

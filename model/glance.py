@@ -1,0 +1,58 @@
+"""What a frame says by itself, and beside what its session usually shows."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.evidence import View, pixels_of
+from model.frame_net import Clues
+from model.past import Usual
+from model.scene import SMALL_PX, Scene, averaged
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Glance:
+    """What B frames say by themselves: their ``coefficients`` in the ``scene``'s components, the
+    ``expected`` ones (B, components), and in which windows those are worth something (B,).
+    """
+
+    scene: Scene
+    coefficients: Tensor
+    expected: Tensor
+    foretold: Tensor
+
+
+def usual_of(scene: Scene, small: Tensor, expected: Tensor, counts: Tensor) -> Usual:
+    """Return what B frames are judged by.
+
+    From their sessions' mean ``small`` frame (B, 3, 64, 64) and ``expected`` coefficients
+    (B, components), where they count, bool (B,).
+    """
+    return {
+        "residual": scene.residual(small),
+        "surprise": small - scene.picture(expected),
+        "counts": counts,
+    }
+
+
+def clues_of(view: View, seen: Glance, usual: Usual) -> Clues:
+    """Return the clues of one image modality."""
+    scene = seen.scene
+    before = pixels_of(view.previous)
+    change = (view.pixels - before).abs().amax(1, keepdim=True)
+    return Clues(
+        pixels=view.pixels,
+        small=view.small,
+        previous=averaged(before, SMALL_PX),
+        change=F.adaptive_max_pool2d(change, SMALL_PX),
+        coefficients=seen.coefficients,
+        expected=seen.expected,
+        residual=view.small - scene.picture(seen.coefficients),
+        usual_residual=usual["residual"],
+        surprise=view.small - scene.picture(seen.expected),
+        usual_surprise=usual["surprise"],
+        has_previous=view.has_previous,
+        has_usual=usual["counts"],
+        has_expected=seen.foretold,
+    )
