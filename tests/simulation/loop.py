@@ -60,7 +60,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return super().call_at(when, self._owned(callback, context), *args, context=context)
 
     def _owned(self, callback: Callable[..., object], context: Any) -> Callable[..., object]:
-        life = (context or contextvars.copy_context()).get(OWNER)
+        # an empty context is false
+        life = (contextvars.copy_context() if context is None else context).get(OWNER)
         if life is None:
             return callback
 
