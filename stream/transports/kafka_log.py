@@ -27,7 +27,7 @@ from stream.transports.transport import Delivery, Message, TransportError
 SESSION_TIMEOUT_MS = 6_000  # a member that is silent for longer loses its partitions
 TRANSACTION_TIMEOUT_MS = 15_000
 CLAIM_LIMIT_S = 20.0
-COMMIT_LIMIT_S = 15.0
+COMMIT_LIMIT_S = 5.0  # then the number is claimed anew
 STOP_LIMIT_S = 2.0
 _log = structlog.get_logger(__name__)
 
