@@ -31,6 +31,7 @@ class Cluster:
     outputs: list[Message] = field(default_factory=list)
     members: list["Member"] = field(default_factory=list)
     away: bool = False
+    calm: bool = False  # the story is over: whoever is started now is left alone
     grown: asyncio.Event = field(default_factory=asyncio.Event)
 
     def append(self, number: int, message: Message) -> None:

@@ -132,7 +132,7 @@ async def _played(loop: SimulatedLoop, stage: Stage) -> Told:
     await plant
     if outage is not None:
         await outage
-    cluster.trouble, cluster.away = 0.0, False
+    cluster.trouble, cluster.away, cluster.calm = 0.0, False, True
     cluster.grown.set()
     await asyncio.sleep(AFTERWARDS_S)
     for worker in workers:
@@ -165,8 +165,8 @@ async def _keep(
     found: Told,
 ) -> None:
     """Start a worker again and again, whenever it has been killed; now and then it only froze."""
-    crashing = stage.crashing
     while True:
+        crashing = stage.crashing and not cluster.calm
         steps = round(np.exp(random.uniform(np.log(20), np.log(STEPS)))) if crashing else None
         life, member = Life(steps), Member(cluster)
         cluster.members.append(member)
