@@ -39,7 +39,7 @@ def show(
     ] = False,
     seconds: Seconds = None,
     insecure: Insecure = False,
-    mqtt_version: MqttVersion = "5",
+    mqtt_version: MqttVersion = None,
 ) -> None:
     """List dead letters: when, why, from where, how large, how they begin.
 
@@ -70,7 +70,7 @@ def replay(
     ] = False,
     seconds: Seconds = None,
     insecure: Insecure = False,
-    mqtt_version: MqttVersion = "5",
+    mqtt_version: MqttVersion = None,
 ) -> None:
     """Send the originals of dead letters again, to the topics that they came from.
 

@@ -29,6 +29,7 @@ from stream.transports.kafka_connection import (
     connection_arguments,
     has_connection,
     partition_for,
+    record_headers,
     refusal,
 )
 from stream.transports.kafka_log import KafkaLog
@@ -146,15 +147,14 @@ class KafkaTransport:
         self._open_admin()
         key = message.key.encode() or None
         value = message.payload if message.payload or key is None else None
-        headers = [(name, text.encode()) for name, text in message.headers.items()]
-        if message.content_type:
-            headers.append(("content-type", message.content_type.encode()))
         delay_s = _BACK_OFF_S[0]
         while True:
             producer = self._producer
             try:
                 producer = await self._made_ready(message)
-                await producer.send_and_wait(message.topic, value, key, headers=headers)
+                await producer.send_and_wait(
+                    message.topic, value, key, headers=record_headers(message)
+                )
                 return
             except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
                 raise TransportError(f"too large for {message.topic}: {error}") from error

@@ -18,6 +18,7 @@ from aiokafka.partitioner import murmur2
 
 from stream.transports.broker import BrokerConfig, rejected
 from stream.transports.tls import explain, tls_context, tls_refusal
+from stream.transports.transport import Message
 
 _METADATA_AGE_MS = 5000
 _PROBE_LIMIT_S = 5.0
@@ -38,6 +39,14 @@ def partition_for(key: bytes | None, every: list[int], available: list[int]) -> 
     if key is None:
         return (available or every)[0]
     return every[_hash(key) % len(every)]
+
+
+def record_headers(message: Message) -> list[tuple[str, bytes]]:
+    """Give a message's headers as a record carries them, its content type among them."""
+    headers = [(name, text.encode()) for name, text in message.headers.items()]
+    if message.content_type:
+        headers.append(("content-type", message.content_type.encode()))
+    return headers
 
 
 def connection_arguments(config: BrokerConfig) -> dict[str, Any]:

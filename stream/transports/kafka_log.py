@@ -12,13 +12,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
+from aiokafka.errors import KafkaError
 
 from stream.exactly_once import Assigned, Claimed, LogError, LogEvent
 from stream.topics import CHANGELOG_TOPIC, kafka_key
-from stream.transports.kafka_connection import partition_for
+from stream.transports.kafka_connection import partition_for, record_headers
 from stream.transports.kafka_offsets import PartitionOffsets
 from stream.transports.kafka_reader import POLL_MS, KafkaReader
 from stream.transports.kafka_topics import describe
@@ -29,7 +28,6 @@ TRANSACTION_TIMEOUT_MS = 15_000
 CLAIM_LIMIT_S = 20.0
 COMMIT_LIMIT_S = 5.0  # then the number is claimed anew
 STOP_LIMIT_S = 2.0
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +57,7 @@ class KafkaLog(KafkaReader):
         self._events: deque[LogEvent] = deque()
         self._begun: dict[int, Mapping[str, int]] = {}
         self._producers: dict[int, AIOKafkaProducer] = {}
-        self._partitions_each = 0
+        self._numbers: list[int] = []
         self._state: set[str] = set()
 
     def _options(self) -> dict[str, Any]:
@@ -89,13 +87,12 @@ class KafkaLog(KafkaReader):
         if len(set(counts.values())) > 1:
             told = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
             raise TransportError(f"these topics need equally many partitions: {told}")
-        self._partitions_each = next(iter(counts.values()))
+        self._numbers = list(range(next(iter(counts.values()))))
         await super().subscribe(topics)
 
     def number_of(self, station: str) -> int:
         """The partition number of a station's inputs."""
-        every = list(range(self._partitions_each))
-        return partition_for(kafka_key(station).encode(), every, every)
+        return partition_for(kafka_key(station).encode(), self._numbers, self._numbers)
 
     async def next(self) -> LogEvent | None:  # type: ignore[override]
         """What comes next; None once closed."""
@@ -104,14 +101,8 @@ class KafkaLog(KafkaReader):
                 return self._events.popleft()
             if self.inbox.ready:
                 return await self.inbox.take()
-            try:
-                await self._fetch()
-            except ConsumerStoppedError:
+            if not await self._fetched(POLL_MS / 1000):
                 return None
-            except (KafkaError, IllegalStateError) as error:
-                self._failures["read"] += 1
-                _log.warning("Kafka cannot be read at present", reason=repr(error))
-                await asyncio.sleep(POLL_MS / 1000)
 
     async def read_once(self) -> None:
         """Nothing: a number is read once it is claimed."""
@@ -212,8 +203,8 @@ class KafkaLog(KafkaReader):
         offsets.acknowledge(record.offset)  # what is open is no concern of the reader here
         if record.topic in self._state:
             return replace(delivery, offset=None)  # state is read anew each time
-        every = list(range(self._partitions_each))
-        misrouted = partition_for(record.key, every, [record.partition]) != record.partition
+        belongs = partition_for(record.key, self._numbers, [record.partition])
+        misrouted = belongs != record.partition
         return replace(delivery, misrouted=misrouted)
 
     # Writing
@@ -249,15 +240,12 @@ class KafkaLog(KafkaReader):
 
     async def _send(self, token: Token, message: Message) -> None:
         changelog = message.topic == CHANGELOG_TOPIC
-        headers = [(name, text.encode()) for name, text in message.headers.items()]
-        if message.content_type:
-            headers.append(("content-type", message.content_type.encode()))
         await token.producer.send(
             message.topic,
             message.payload or None,
             message.key.encode() or None,
             partition=token.number if changelog else None,
-            headers=headers,
+            headers=record_headers(message),
         )
 
 

@@ -1,25 +1,27 @@
 """Which offset of a partition may be committed: pure bookkeeping."""
 
-from collections import deque
-
 from aiokafka import ConsumerRecord
 
+from stream.offsets import Offsets
 from stream.transports.transport import Delivery
 
 
 class PartitionOffsets:
     """What was read from one partition and is not yet acknowledged.
 
-    ``next`` is the offset to read next; offsets below ``live_from`` were there before.
+    Offsets below ``live_from`` were there before.
     """
 
     def __init__(self, start: int, *, live_from: int = 0, commits: bool = True) -> None:
-        self.next = start
         self.live_from = live_from
         self.commits = commits
-        self._read: deque[int] = deque()
-        self._acknowledged: set[int] = set()
+        self._offsets = Offsets(start)
         self._committed = start
+
+    @property
+    def next(self) -> int:
+        """The offset to read next."""
+        return self._offsets.next
 
     def delivery(self, record: ConsumerRecord, now_ns: int) -> Delivery:
         """Take note of a record that was read, and give it as what it is to the stream."""
@@ -39,19 +41,16 @@ class PartitionOffsets:
 
     def read(self, offset: int) -> None:
         """Take note of a record; offsets only grow, with gaps where a transaction ended."""
-        self._read.append(offset)
-        self.next = offset + 1
+        self._offsets.read(offset)
 
     def acknowledge(self, offset: int) -> None:
         """Take note that a record need not come again."""
-        self._acknowledged.add(offset)
-        while self._read and self._read[0] in self._acknowledged:
-            self._acknowledged.discard(self._read.popleft())
+        self._offsets.settle(offset)
 
     @property
     def oldest_open(self) -> int:
         """Where a successor would have to begin."""
-        return self._read[0] if self._read else self.next
+        return self._offsets.oldest_open
 
     @property
     def to_commit(self) -> int | None:

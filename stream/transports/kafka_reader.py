@@ -151,15 +151,21 @@ class KafkaReader:
     async def next(self) -> Delivery | None:
         """Give the next delivery; None once closed."""
         while not self.inbox.ready:
-            try:
-                await self._fetch()
-            except ConsumerStoppedError:
+            if not await self._fetched(_BACK_OFF_S):
                 return None
-            except (KafkaError, IllegalStateError) as error:
-                self._failures["read"] += 1
-                _log.warning("Kafka cannot be read at present", reason=repr(error))
-                await asyncio.sleep(_BACK_OFF_S)
         return await self.inbox.take()
+
+    async def _fetched(self, back_off_s: float) -> bool:
+        """Fetch once; False once closed. A failure is counted, and waited after."""
+        try:
+            await self._fetch()
+        except ConsumerStoppedError:
+            return False
+        except (KafkaError, IllegalStateError) as error:
+            self._failures["read"] += 1
+            _log.warning("Kafka cannot be read at present", reason=repr(error))
+            await asyncio.sleep(back_off_s)
+        return True
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Let the commit pass this record once those before it are acknowledged as well."""
