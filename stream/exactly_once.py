@@ -116,7 +116,7 @@ class LogCourier:
         self._claims: dict[int, _Claim] = {}
         self._claiming: set[int] = set()
         self._assigned: frozenset[int] = frozenset()
-        self._queue: asyncio.Queue[Incoming | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[Incoming | BaseException | None] = asyncio.Queue()
         self._queued: Counter[str] = Counter()  # deliveries, by topic
         self._taken = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -131,9 +131,14 @@ class LogCourier:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def incoming(self) -> AsyncIterator[Incoming]:
-        """Yield grants, withdrawals and deliveries until the log is closed."""
+        """Yield grants, withdrawals and deliveries until the log is closed.
+
+        Raises what ended a task of ours: a worker that reads no more has to end.
+        """
         while (one := await self._queue.get()) is not None:
             self._taken.set()
+            if isinstance(one, BaseException):
+                raise one
             if isinstance(one, Delivery):
                 self._queued[one.topic] -= 1
             yield one
@@ -145,7 +150,12 @@ class LogCourier:
     def _start(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._queue.put_nowait(error)
 
     async def _pump(self) -> None:
         while (event := await self._log.next()) is not None:
@@ -187,14 +197,16 @@ class LogCourier:
 
     async def _claim(self, number: int) -> None:
         delay_s, most_s = BACK_OFF_S
-        while number in self._assigned and number not in self._claims:
-            try:
-                self._grant(number, await self._log.claim(number))
-            except LogError as error:
-                log.warning("a partition cannot be claimed", number=number, reason=str(error))
-                await asyncio.sleep(delay_s)
-                delay_s = min(2 * delay_s, most_s)
-        self._claiming.discard(number)
+        try:
+            while number in self._assigned and number not in self._claims:
+                try:
+                    self._grant(number, await self._log.claim(number))
+                except LogError as error:
+                    log.warning("a partition cannot be claimed", number=number, reason=str(error))
+                    await asyncio.sleep(delay_s)
+                    delay_s = min(2 * delay_s, most_s)
+        finally:
+            self._claiming.discard(number)
 
     def _grant(self, number: int, found: Claimed) -> None:
         if number not in self._assigned or number in self._claims:

@@ -278,6 +278,8 @@ class KafkaTransport:
         if name not in topics:
             raise UnknownTopicOrPartitionError(f"the topic {name} was just created")
         producer = await self._open_producer()
+        # All at once: told of one topic, it forgets those it was not told of.
+        await producer.client.set_topics([*self._topics, name])
         await producer.partitions_for(name)  # or each message would ask, and some overtake others
         self._topics[name] = topics[name]
         return topics[name]

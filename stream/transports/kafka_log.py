@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -32,10 +32,11 @@ STOP_LIMIT_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Token:
-    """What one claim commits with."""
+    """What one claim commits with; ``topics`` are those that its producer follows."""
 
     number: int
     producer: AIOKafkaProducer
+    topics: set[str] = field(default_factory=set)
 
 
 class KafkaLog(KafkaReader):
@@ -220,7 +221,10 @@ class KafkaLog(KafkaReader):
     async def commit(
         self, token: object, messages: Sequence[Message], offsets: Mapping[str, int]
     ) -> None:
-        """Publish and commit in one transaction, or raise LogError."""
+        """Publish and commit in one transaction, or raise LogError.
+
+        What failed is not aborted here: whoever claims the number next does that, if only we.
+        """
         assert isinstance(token, Token)
         kept = {
             TopicPartition(topic, token.number): offset
@@ -229,24 +233,38 @@ class KafkaLog(KafkaReader):
         }
         try:
             async with asyncio.timeout(COMMIT_LIMIT_S):
-                await self._prepare(sorted({message.topic for message in messages}))
-                async with token.producer.transaction():
-                    for message in messages:
-                        await self._send(token, message)
-                    if kept:
-                        await token.producer.send_offsets_to_transaction(kept, self._group)
+                await self._follow(token, {message.topic for message in messages})
+                await token.producer.begin_transaction()
+                # Offsets first: Kafka refuses records that arrive while it adds a group.
+                if kept:
+                    await token.producer.send_offsets_to_transaction(kept, self._group)
+                sent = [await self._send(token, message) for message in messages]
+                await asyncio.gather(*sent)
+                await token.producer.commit_transaction()
         except (KafkaError, TimeoutError, OSError) as error:
             raise LogError(repr(error)) from error
 
-    async def _send(self, token: Token, message: Message) -> None:
+    async def _follow(self, token: Token, topics: set[str]) -> None:
+        """Have topics, and have the producer know of them before it holds any record.
+
+        Told of a first topic, it forgets those it has not been told of, even while records wait.
+        """
+        if topics <= token.topics:
+            return
+        await self._prepare(sorted(topics))
+        token.topics.update(topics)
+        await token.producer.client.set_topics(token.topics)
+
+    async def _send(self, token: Token, message: Message) -> asyncio.Future[Any]:
         changelog = message.topic == CHANGELOG_TOPIC
-        await token.producer.send(
+        sent: asyncio.Future[Any] = await token.producer.send(
             message.topic,
             message.payload or None,
             message.key.encode() or None,
             partition=token.number if changelog else None,
             headers=record_headers(message),
         )
+        return sent
 
 
 @asynccontextmanager

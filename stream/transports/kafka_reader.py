@@ -212,6 +212,8 @@ class KafkaReader:
         )
         now_ns = time.time_ns()
         for partition, records in batches.items():
+            if partition not in self._placed:
+                continue  # it was taken away while we waited
             offsets = self._offsets[partition]
             for record in records:
                 self.inbox.put(self._delivery(offsets, record, now_ns))

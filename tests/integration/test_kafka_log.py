@@ -1,0 +1,90 @@
+"""Transactions on Kafka itself: what is committed, what is fenced, and what must not hang."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from stream.exactly_once import Assigned, LogError, LogEvent
+from stream.transports.broker import BrokerConfig
+from stream.transports.kafka import KafkaTransport
+from stream.transports.kafka_log import KafkaLog
+from stream.transports.transport import Delivery, Message
+from tests.integration.sites import LIMIT_S
+
+STATION = "plant.hall.cell"
+
+
+@asynccontextmanager
+async def member(url: str, group: str, topic: str) -> AsyncIterator[KafkaTransport]:
+    """A member of a group that reads one topic and has partition number 0."""
+    config = BrokerConfig(url=url, group=group)
+    async with KafkaTransport(config, transactional=True) as transport:
+        await transport.subscribe([topic])
+        assert await following(transport.log) == Assigned(numbers=frozenset({0}))
+        yield transport
+
+
+async def following(log: KafkaLog, limit_s: float = LIMIT_S) -> LogEvent | None:
+    async with asyncio.timeout(limit_s):
+        return await log.next()
+
+
+def names(kafka: str) -> tuple[str, str, str]:
+    """A broker, a group and a topic for one test."""
+    name = uuid.uuid4().hex[:8]
+    return kafka, f"group-{name}", f"in-{name}"
+
+
+async def test_a_topic_that_appears_while_records_wait_does_not_hold_them_up(kafka: str) -> None:
+    url, group, topic = names(kafka)
+    old, new = f"old-{group}", f"new-{group}"
+    async with member(url, group, topic) as transport:
+        await transport.prepare([old])  # before the claim's producer looks what there is
+        token = (await transport.log.claim(0)).token
+        await transport.log.commit(token, [_record(old)], {topic: 1})
+        await transport.log.commit(token, [_record(old), _record(new)], {topic: 2})
+
+
+async def test_who_claims_a_number_goes_on_from_what_was_committed_and_fences(kafka: str) -> None:
+    url, group, topic = names(kafka)
+    async with member(url, group, topic) as transport:
+        log = transport.log
+        first = (await log.claim(0)).token
+        kept = log.changelog_message(f"{STATION}-{group}", b"memory")
+        await log.commit(first, [kept], {topic: 7})
+        second = await log.claim(0)
+        assert second.changelog[kept.key] == b"memory"
+        assert second.committed == {topic: 7}
+        with pytest.raises(LogError):
+            await log.commit(first, [kept], {topic: 8})
+        await log.commit(second.token, [kept], {topic: 9})
+        assert (await log.claim(0)).committed == {topic: 9}
+
+
+async def test_a_number_is_delivered_from_where_it_was_begun_until_it_is_ended(kafka: str) -> None:
+    url, group, topic = names(kafka)
+    async with (
+        member(url, group, topic) as transport,
+        KafkaTransport(BrokerConfig(url=url)) as writer,
+    ):
+        log = transport.log
+        for number in range(3):
+            await writer.publish(_record(topic, b"%d" % number))
+        log.begin(0, (await log.claim(0)).committed)
+        first = await following(log)
+        assert isinstance(first, Delivery)
+        assert first.payload == b"0"
+        log.end(0)
+        with pytest.raises(TimeoutError):
+            await following(log, 0.5)
+        log.begin(0, {topic: 2})
+        again = await following(log)
+        assert isinstance(again, Delivery)
+        assert again.payload == b"2"
+
+
+def _record(topic: str, payload: bytes = b"1") -> Message:
+    return Message(topic=topic, key=STATION, payload=payload)
