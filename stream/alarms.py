@@ -25,6 +25,7 @@ class Condition(StrEnum):
     MALFORMED = "malformed"
     OFFLINE = "offline"
     MISROUTED = "misrouted"
+    OVERLOADED = "overloaded"  # the worker cannot keep up, and leaves windows unjudged
 
 
 class Transition(StrEnum):

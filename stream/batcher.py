@@ -1,12 +1,26 @@
 """Windows of many stations into batches that one model can take at once. Pure."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from stream.messages import Window
 
 Group: TypeAlias = Callable[[Window], Hashable]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """Windows of one group, in the order they came; ``since_ns`` is when the first one did."""
+
+    group: Hashable
+    since_ns: int
+    windows: Sequence[Window]
+
+    def without(self, stations: Collection[str]) -> "Batch":
+        """The batch less the windows of these stations."""
+        return replace(self, windows=[one for one in self.windows if one.station not in stations])
 
 
 class Batcher:
@@ -18,14 +32,14 @@ class Batcher:
         self._max_wait_ns = max_wait_ns
         self._waiting: dict[Hashable, deque[tuple[int, Window]]] = {}
 
-    def add(self, window: Window, now_ns: int) -> list[list[Window]]:
+    def add(self, window: Window, now_ns: int) -> list[Batch]:
         """Take a window; return the batch that it fills, if any."""
         key = self._group(window)
         queue = self._waiting.setdefault(key, deque())
         queue.append((now_ns, window))
         return [self._take(key)] if len(queue) >= self._max_batch else []
 
-    def expire(self, now_ns: int) -> list[list[Window]]:
+    def expire(self, now_ns: int) -> list[Batch]:
         """Return the batches whose oldest window has waited long enough."""
         due = [key for key, queue in self._waiting.items() if self._is_due(queue[0][0], now_ns)]
         return [self._take(key) for key in due]
@@ -43,7 +57,7 @@ class Batcher:
             else:
                 del self._waiting[key]
 
-    def flush(self) -> list[list[Window]]:
+    def flush(self) -> list[Batch]:
         """Return everything that waits."""
         return [self._take(key) for key in list(self._waiting)]
 
@@ -63,9 +77,9 @@ class Batcher:
     def restore(self, memory: object) -> None:
         """Nothing to take back."""
 
-    def _take(self, key: Hashable) -> list[Window]:
+    def _take(self, key: Hashable) -> Batch:
         queue = self._waiting[key]
-        batch = [queue.popleft()[1] for _ in range(min(self._max_batch, len(queue)))]
+        taken = [queue.popleft() for _ in range(min(self._max_batch, len(queue)))]
         if not queue:
             del self._waiting[key]
-        return batch
+        return Batch(group=key, since_ns=taken[0][0], windows=[window for _, window in taken])

@@ -135,13 +135,20 @@ class StationSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """How the model is run."""
+    """How the model is run, and what gives way where it is too slow for what comes in.
+
+    What has waited longer than ``correct_within_ms`` is judged, so that faults are told in time,
+    but not corrected. Beyond that, ``block`` takes in no more than is judged, and the lag grows;
+    ``freshest`` skips windows that newer ones have overtaken.
+    """
 
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
     max_batch: Annotated[int, Field(ge=1, le=256)] = 16
     max_wait_ms: NotNegative = 5.0
+    overload: Literal["block", "freshest"] = "block"
+    correct_within_ms: NotNegative | None = 1000.0
 
 
 class BrokerSettings(BrokerConfig):

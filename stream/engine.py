@@ -166,12 +166,13 @@ class Engine:
                 for name in said.latents:
                     loaded.fusion.correct(said, np.zeros(1, np.int64), name)
 
-    def infer(self, windows: Sequence[Window]) -> list[Verdict]:
-        """Judge windows of one group, in their order."""
+    def infer(self, windows: Sequence[Window], correcting: bool = True) -> list[Verdict]:
+        """Judge windows of one group, in their order; correct what is faulty or absent."""
         loaded = self._models.get(self._model_of[windows[0].station])
         if loaded is None:
             return [Verdict(window=window) for window in windows]
-        return [verdict for run in self._runs(windows) for verdict in self._infer_run(loaded, run)]
+        runs = self._runs(windows)
+        return [one for run in runs for one in self._infer_run(loaded, run, correcting)]
 
     def _runs(self, windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
         """Cut windows where a session's memory is renewed: no verdict depends on the batches."""
@@ -190,7 +191,9 @@ class Engine:
         known = session is not None and session.epoch == window.epoch
         return session.memory.until_renewed if session and known else RENEWED
 
-    def _infer_run(self, loaded: Loaded, windows: Sequence[Window]) -> list[Verdict]:
+    def _infer_run(
+        self, loaded: Loaded, windows: Sequence[Window], correcting: bool
+    ) -> list[Verdict]:
         shares = self._threads.map(
             partial(_infer_share, loaded),
             _shares(windows, self._size),
@@ -198,6 +201,8 @@ class Engine:
         )
         # one window after another, because each may change its session's baseline
         judged = [[self._judge(loaded, one) for one in share] for share in shares]
+        if not correcting:
+            return [_verdict(loaded, one, {}) for share in judged for one in share]
         verdicts = self._threads.map(partial(_correct_share, loaded), judged)
         return [verdict for share in verdicts for verdict in share]
 

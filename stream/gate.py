@@ -21,6 +21,8 @@ class LatentState(StrEnum):
     CORRECTED = "corrected"
     IMPUTED = "imputed"
     UNAVAILABLE = "unavailable"
+    UNCORRECTED = "uncorrected"  # faulty or absent; the worker was behind and left it at that
+    SKIPPED = "skipped"  # the worker was behind and did not judge the window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,7 +30,8 @@ class Verdict:
     """One window with its latents (latent size,), scores and evidence by modality.
 
     ``session`` is what the engine remembers of the station right after it, as plain data. All
-    mappings are empty for a station that runs without a model.
+    mappings are empty for a station that runs without a model, and for a window that was
+    ``skipped``; ``corrected`` also where a correction was left out.
     """
 
     window: Window
@@ -38,11 +41,12 @@ class Verdict:
     evidence: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     model_hash: str = ""
     session: Mapping[str, Any] = field(default_factory=dict)
+    skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GatedLatent:
-    """What leaves the worker for one modality; ``values`` is empty where unavailable."""
+    """What leaves the worker for one modality; ``values`` is empty where there is no latent."""
 
     state: LatentState
     values: Latent
@@ -59,15 +63,28 @@ def gate(verdict: Verdict) -> dict[str, GatedLatent]:
     gated = {}
     for name, view in views.items():
         score = verdict.scores.get(name, 0.0)
-        if name not in verdict.latents:
-            state, values = LatentState.UNAVAILABLE, EMPTY
-        elif view.present and score < FAULTY_SCORE:
-            state, values = LatentState.BYPASSED, verdict.latents[name]
-        elif view.present:
-            state, values = LatentState.CORRECTED, verdict.corrected[name]
-        elif any_present:
-            state, values = LatentState.IMPUTED, verdict.corrected[name]
-        else:
-            state, values = LatentState.UNAVAILABLE, EMPTY
-        gated[name] = GatedLatent(state=state, values=values, score=score)
+        state = _state(verdict, name, view.present, score, any_present)
+        gated[name] = GatedLatent(state=state, values=_values(verdict, name, state), score=score)
     return gated
+
+
+def _state(
+    verdict: Verdict, name: str, present: bool, score: float, any_present: bool
+) -> LatentState:
+    if verdict.skipped:
+        return LatentState.SKIPPED
+    if name not in verdict.latents or not any_present:
+        return LatentState.UNAVAILABLE
+    if present and score < FAULTY_SCORE:
+        return LatentState.BYPASSED
+    if name not in verdict.corrected:
+        return LatentState.UNCORRECTED
+    return LatentState.CORRECTED if present else LatentState.IMPUTED
+
+
+def _values(verdict: Verdict, name: str, state: LatentState) -> Latent:
+    if state is LatentState.BYPASSED:
+        return verdict.latents[name]
+    if state in (LatentState.CORRECTED, LatentState.IMPUTED):
+        return verdict.corrected[name]
+    return EMPTY

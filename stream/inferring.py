@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeAlias
 
-from stream.batcher import Batcher
+from stream.batcher import Batch, Batcher
+from stream.config import ModelSettings
 from stream.engine import Engine
 from stream.gate import Verdict
 from stream.messages import Window
 
+MS = 1_000_000
 BACKLOG_WINDOWS = 128  # closed and not yet judged; beyond it nothing more is taken in
 
 Tell: TypeAlias = Callable[[Verdict], Awaitable[None]]
@@ -18,12 +21,11 @@ Tell: TypeAlias = Callable[[Verdict], Awaitable[None]]
 class Inferring:
     """Runs the engine on a thread of its own, so that heartbeats never wait for it."""
 
-    def __init__(
-        self, engine: Engine, max_batch: int, max_wait_ns: int, now_ns: Callable[[], int]
-    ) -> None:
-        self._engine, self._now_ns = engine, now_ns
-        self._batcher = Batcher(engine.group, max_batch, max_wait_ns)
-        self._ready: list[list[Window]] = []
+    def __init__(self, engine: Engine, settings: ModelSettings, now_ns: Callable[[], int]) -> None:
+        self._engine, self._settings, self._now_ns = engine, settings, now_ns
+        waits_ns = round(settings.max_wait_ms * MS)
+        self._batcher = Batcher(engine.group, settings.max_batch, waits_ns)
+        self._ready: list[Batch] = []
         self._in_flight = 0
         self._work, self._room = asyncio.Event(), asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -38,7 +40,8 @@ class Inferring:
     @property
     def unjudged(self) -> int:
         """How many windows are closed and have no verdict yet."""
-        return len(self._batcher) + sum(map(len, self._ready)) + self._in_flight
+        ready = sum(len(batch.windows) for batch in self._ready)
+        return len(self._batcher) + ready + self._in_flight
 
     async def room(self) -> None:
         """Wait while the backlog is too long for more to be taken in."""
@@ -47,8 +50,8 @@ class Inferring:
     async def drop(self, stations: Collection[str]) -> None:
         """Forget the windows of these stations; returns once none of them is being judged."""
         self._batcher.drop(stations)
-        kept = ([one for one in batch if one.station not in stations] for batch in self._ready)
-        self._ready = [batch for batch in kept if batch]
+        kept = [batch.without(stations) for batch in self._ready]
+        self._ready = [batch for batch in kept if batch.windows]
         while self._in_flight:
             self._room.clear()
             await self._room.wait()
@@ -66,14 +69,31 @@ class Inferring:
         """Judge for ever; ``tell`` is awaited for every verdict in turn."""
         loop = asyncio.get_running_loop()
         while True:
-            batch = await self._next_batch()
-            self._in_flight = len(batch)
-            for verdict in await loop.run_in_executor(self._thread, self._engine.infer, batch):
+            batch, overtaken = self._newest(await self._next_batch())
+            self._in_flight = len(overtaken) + len(batch.windows)
+            for window in overtaken:
+                await tell(Verdict(window=window, skipped=True))
+            judge = partial(self._engine.infer, batch.windows, self._may_correct(batch))
+            for verdict in await loop.run_in_executor(self._thread, judge):
                 await tell(verdict)
             self._in_flight = 0
             self._room.set()
 
-    async def _next_batch(self) -> list[Window]:
+    def _newest(self, batch: Batch) -> tuple[Batch, list[Window]]:
+        """What to judge now, and what is skipped because more than a batch has come since."""
+        overtaken: list[Window] = []
+        if self._settings.overload == "freshest":
+            for newer in [one for one in self._ready if one.group == batch.group]:
+                self._ready.remove(newer)
+                overtaken += batch.windows
+                batch = newer
+        return batch, overtaken
+
+    def _may_correct(self, batch: Batch) -> bool:
+        limit_ms = self._settings.correct_within_ms
+        return limit_ms is None or self._now_ns() - batch.since_ns <= limit_ms * MS
+
+    async def _next_batch(self) -> Batch:
         while not self._ready:
             self._ready += self._batcher.expire(self._now_ns())
             if self._ready:

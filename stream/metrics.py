@@ -32,6 +32,23 @@ class Metrics:
             "Times the broker was lost, not reached, or refused something",
             registry=self.registry,
         )
+        self.unjudged = Gauge(
+            "weldfusion_unjudged_windows",
+            "Windows closed that have no verdict yet",
+            registry=self.registry,
+        )
+        self.skipped = Counter(
+            "weldfusion_skipped_windows",
+            "Windows not judged because the worker was behind",
+            ["station"],
+            registry=self.registry,
+        )
+        self.uncorrected = Counter(
+            "weldfusion_uncorrected",
+            "Faulty or absent modalities not corrected because the worker was behind",
+            ["station", "modality"],
+            registry=self.registry,
+        )
         self.lag_s = Gauge(
             "weldfusion_lag_seconds",
             "Now minus the newest capture time",

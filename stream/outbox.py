@@ -20,6 +20,8 @@ STATES = {
     LatentState.CORRECTED: weldfusion_pb2.CORRECTED,
     LatentState.IMPUTED: weldfusion_pb2.IMPUTED,
     LatentState.UNAVAILABLE: weldfusion_pb2.UNAVAILABLE,
+    LatentState.UNCORRECTED: weldfusion_pb2.UNCORRECTED,
+    LatentState.SKIPPED: weldfusion_pb2.SKIPPED,
 }
 
 TIME_SOURCES = {

@@ -71,8 +71,8 @@ class Pipeline:
         self.metrics.transport_dropped.set_function(lambda: sum(transport.refused.values()))
         self.metrics.broker_failures.set_function(lambda: sum(transport.failures.values()))
         self._cap = RateCap()
-        waits_ns = round(settings.model.max_wait_ms * MS)
-        self._inferring = Inferring(engine, settings.model.max_batch, waits_ns, now_ns)
+        self._inferring = Inferring(engine, settings.model, now_ns)
+        self.metrics.unjudged.set_function(lambda: self._inferring.unjudged)
         self._pending: Counter[tuple[str, str]] = Counter()  # being decoded, by source
         self._prepared: asyncio.Queue[Prepared | Granted | Withdrawn | None] = asyncio.Queue(
             BEING_DECODED
@@ -226,7 +226,9 @@ class Pipeline:
         if served is None or not served.awaits(window):
             return  # it was withdrawn meanwhile
         step = served.steps.popleft()
-        served.told, served.session = step.taken_in, verdict.session
+        served.told = step.taken_in
+        if not verdict.skipped:
+            served.session = verdict.session
         messages, changes = self._reporter.window(
             served.station, verdict, step.caught_up, self._now_ns()
         )

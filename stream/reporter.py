@@ -5,7 +5,7 @@ from typing import Any
 
 from stream.alarms import Change, Transition
 from stream.events import Surroundings
-from stream.gate import GatedLatent, Verdict, gate
+from stream.gate import GatedLatent, LatentState, Verdict, gate
 from stream.messages import ImageView
 from stream.metrics import Metrics
 from stream.outbox import Outbox
@@ -30,9 +30,19 @@ class Reporter:
     ) -> tuple[list[Message], list[Change]]:
         """The latent of a window and the fault events that it caused, and those changes."""
         gated = gate(verdict)
+        self._count(station, verdict, gated)
         latent = self._outbox.latent(verdict, gated)
         changes = station.judge(verdict, caught_up)
         return [latent, *self.changes(station, changes, now_ns, verdict, gated)], changes
+
+    def _count(self, station: Station, verdict: Verdict, gated: Mapping[str, GatedLatent]) -> None:
+        if verdict.skipped:
+            self._metrics.skipped.labels(station.id).inc()
+            station.tally.skipped += 1
+        for name, one in gated.items():
+            if one.state is LatentState.UNCORRECTED:
+                self._metrics.uncorrected.labels(station.id, name).inc()
+                station.tally.uncorrected += 1
 
     def changes(
         self,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stream.alarms import AlarmRule, Alarms, Change, Condition, Observation
+from stream.alarms import STATION, AlarmRule, Alarms, Change, Condition, Observation
 from stream.aligner import Aligner, AlignerSpec
 from stream.clocks import LONG_AGO, NEVER
 from stream.conditions import Conditions, Watched
@@ -19,7 +19,12 @@ from stream.wire import parse_rfc3339
 
 MS = 1_000_000
 # An observed condition is slower to judge than a learnt one, unless the configuration says so.
-OBSERVED_ON_DELAY_NS = {Condition.SKEWED: 5_000 * MS, Condition.FROZEN: 0, Condition.OFFLINE: 0}
+OBSERVED_ON_DELAY_NS = {
+    Condition.SKEWED: 5_000 * MS,
+    Condition.FROZEN: 0,
+    Condition.OFFLINE: 0,
+    Condition.OVERLOADED: 0,
+}
 FROZEN_AFTER_MS = 1_000.0
 MOTION_THRESHOLD = {Kind.IMAGE: 2.0, Kind.VECTOR: 0.05}
 MAX_GAP_PERIODS = 4
@@ -35,6 +40,8 @@ class Tally:
     samples: int = 0  # what the readings hold, a frame being one
     windows: int = 0
     events: int = 0
+    skipped: int = 0  # windows
+    uncorrected: int = 0  # modalities of windows
     refused: Counter[str] = field(default_factory=Counter)
 
 
@@ -99,6 +106,7 @@ class Station:
         """Turn a verdict and what was observed of its window into changes of conditions."""
         seen = self.conditions.add(verdict.window, caught_up)
         seen += [_learnt(verdict, name, score) for name, score in verdict.scores.items()]
+        seen.append(_overloaded(verdict))
         return self._alarmed(seen)
 
     def silent(self, silent_ns: int) -> list[Change]:
@@ -189,6 +197,16 @@ def _learnt(verdict: Verdict, name: str, score: float) -> Observation:
         time_ns=verdict.window.anchor_ns,
         epoch=verdict.window.epoch,
         facts=evidence if score > 0 else {},
+    )
+
+
+def _overloaded(verdict: Verdict) -> Observation:
+    return Observation(
+        modality=STATION,
+        condition=Condition.OVERLOADED,
+        score=float(verdict.skipped),
+        time_ns=verdict.window.anchor_ns,
+        epoch=verdict.window.epoch,
     )
 
 

@@ -61,6 +61,8 @@ class WorkerStatus:
             "time": rfc3339(now_ns),
             "validUntil": rfc3339(now_ns + VALID_FOR_INTERVALS * interval_ns),
             "windows": station.tally.windows,
+            "skipped": station.tally.skipped,
+            "uncorrected": station.tally.uncorrected,
             "events": station.tally.events,
             "dropped": dict(sum(self._elsewhere, station.tally.refused)),
             "lagMs": (now_ns - newest_ns) / 1e6 if station.tally.windows else None,

@@ -15,6 +15,7 @@ from stream.engine import Engine
 from stream.images import encode_jpeg
 from stream.inputs import TIME_HEADER
 from stream.messages import Pixels
+from stream.metrics import Metrics
 from stream.pipeline import Pipeline
 from stream.proto.weldfusion_pb2 import FusedLatent
 from stream.transports.memory import MemoryTransport
@@ -105,10 +106,14 @@ class Mes:
 class Plant:
     """A camera and a robot that know nothing of weldfusion, and the worker that hears them."""
 
-    def __init__(self, broker: str, transport: Transport) -> None:
+    def __init__(self, broker: str, transport: Transport, metrics: Metrics) -> None:
         self.broker = broker
         self.mes = Mes()
-        self._transport = transport
+        self._transport, self._metrics = transport, metrics
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A metric of the worker, 0 before it was first counted."""
+        return self._metrics.registry.get_sample_value(name, labels) or 0.0
 
     async def send(self, topic: str, payload: Any, **more: Any) -> None:
         """Publish bytes as they are, anything else as JSON."""
@@ -198,7 +203,7 @@ async def working(
     pipeline = Pipeline(
         settings, engine(settings.stations, settings.model), transport, shadow=shadow
     )
-    plant, stop = Plant(broker, plant_side), asyncio.Event()
+    plant, stop = Plant(broker, plant_side, pipeline.metrics), asyncio.Event()
     async with plant_side, mes_side:
         await mes_side.subscribe([f"{BASE}/#", f"{SITE}/#"])
         listening = asyncio.create_task(plant.mes.listen(mes_side))

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.batcher import Batcher
+from stream.batcher import Batch, Batcher
 from stream.messages import ClosedBy, Window
 
 MS = 1_000_000
@@ -17,8 +17,8 @@ def batcher(max_batch: int = 4, max_wait_ns: int = 5 * MS) -> Batcher:
     return Batcher(lambda one: one.station, max_batch, max_wait_ns)
 
 
-def anchors(batches: list[list[Window]]) -> list[list[int]]:
-    return [[one.anchor_ns for one in batch] for batch in batches]
+def anchors(batches: list[Batch]) -> list[list[int]]:
+    return [[one.anchor_ns for one in batch.windows] for batch in batches]
 
 
 def test_a_full_batch_goes_out_at_once() -> None:
@@ -83,9 +83,9 @@ def test_every_window_goes_out_once_in_the_order_of_its_group(
             assert stage.deadline_ns is None or stage.deadline_ns > now_ns
     batches += stage.flush()
     assert len(stage) == 0
-    assert all(len({one.station for one in batch}) == 1 for batch in batches)
-    assert all(1 <= len(batch) <= max_batch for batch in batches)
+    assert all(len({one.station for one in batch.windows}) == 1 for batch in batches)
+    assert all(1 <= len(batch.windows) <= max_batch for batch in batches)
     for group in "abc":
         put = [at for at, (name, _, _) in enumerate(steps) if name == group]
-        got = [one.anchor_ns for batch in batches for one in batch if one.station == group]
+        got = [one.anchor_ns for batch in batches for one in batch.windows if one.station == group]
         assert got == put

@@ -96,6 +96,23 @@ def test_only_what_the_gate_takes_is_corrected(checkpoint: Path) -> None:
     assert any(not one.corrected for one in verdicts)
 
 
+def test_without_corrections_the_scores_are_the_same_and_faulty_latents_are_left_out(
+    checkpoint: Path,
+) -> None:
+    windows = [
+        *windows_of(station(1, 40, seed=5))[:35],
+        *windows_of(occluded(station(1, 40, seed=5)))[35:39],
+    ]
+    whole, hasty = engine(checkpoint).infer(windows), engine(checkpoint).infer(windows, False)
+    assert scores(hasty) == scores(whole)
+    assert not any(one.corrected for one in hasty)
+    for left, right in zip(hasty, whole, strict=True):
+        for name, latent in gate(left).items():
+            expected = gate(right)[name].state
+            assert latent.state == ("uncorrected" if expected == "corrected" else expected)
+    assert any(latent.state == "uncorrected" for latent in gate(hasty[-1]).values())
+
+
 def test_an_epoch_begins_a_session_with_a_baseline_of_its_own(checkpoint: Path) -> None:
     """Another light from the second epoch on is no fault; within an epoch it is."""
     first, other = station(1, 30, seed=5), occluded(station(1, 30, seed=6))

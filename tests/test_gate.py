@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,19 @@ def test_an_absent_modality_is_imputed_from_the_others_whatever_its_score() -> N
 def test_where_nothing_is_present_nothing_is_made_up() -> None:
     gated = gate(verdict(camera_present=False, arm_present=False))
     assert set(states(gated).values()) == {LatentState.UNAVAILABLE}
+    assert all(one.values.size == 0 for one in gated.values())
+
+
+def test_a_window_that_was_skipped_says_so_of_every_modality() -> None:
+    gated = gate(replace(verdict(model=False), skipped=True))
+    assert set(states(gated).values()) == {LatentState.SKIPPED}
+    assert all(one.values.size == 0 for one in gated.values())
+
+
+def test_what_is_faulty_or_absent_and_was_not_corrected_has_no_latent() -> None:
+    faulty = replace(verdict(arm_present=False, scores={"camera": 2.0}), corrected={})
+    gated = gate(faulty)
+    assert set(states(gated).values()) == {LatentState.UNCORRECTED}
     assert all(one.values.size == 0 for one in gated.values())
 
 

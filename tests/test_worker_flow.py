@@ -104,9 +104,9 @@ async def test_a_worker_stops_in_time_although_the_broker_takes_nothing_any_more
 class SlowEngine(Engine):
     """A model that needs its time for every batch."""
 
-    def infer(self, windows: Sequence[Window]) -> list[Verdict]:
+    def infer(self, windows: Sequence[Window], correcting: bool = True) -> list[Verdict]:
         time.sleep(0.02)
-        return super().infer(windows)
+        return super().infer(windows, correcting)
 
 
 async def test_a_slow_model_holds_the_intake_back_and_loses_nothing() -> None:

@@ -14,6 +14,8 @@ class LatentState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CORRECTED: _ClassVar[LatentState]
     IMPUTED: _ClassVar[LatentState]
     UNAVAILABLE: _ClassVar[LatentState]
+    UNCORRECTED: _ClassVar[LatentState]
+    SKIPPED: _ClassVar[LatentState]
 
 class TimeSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -26,6 +28,8 @@ BYPASSED: LatentState
 CORRECTED: LatentState
 IMPUTED: LatentState
 UNAVAILABLE: LatentState
+UNCORRECTED: LatentState
+SKIPPED: LatentState
 TIME_SOURCE_UNSPECIFIED: TimeSource
 CAPTURE: TimeSource
 BROKER: TimeSource

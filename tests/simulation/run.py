@@ -40,7 +40,7 @@ class Counting(Engine):
         super().__init__(*args)
         self._seen: Counter[str] = Counter()
 
-    def infer(self, windows: Sequence[Window]) -> list[Verdict]:
+    def infer(self, windows: Sequence[Window], correcting: bool = True) -> list[Verdict]:
         return [self._judged(window) for window in windows]
 
     def _judged(self, window: Window) -> Verdict:
