@@ -6,6 +6,7 @@ One SQLite file. Each write is one transaction: after a crash it holds all of it
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,9 +15,12 @@ import msgpack
 from stream.transports.transport import Delivery
 
 LAYOUT = 1
+MOST_KNOWN = 4096  # more than a broker sends before it waits for an acknowledgement
+NOTHING_KNOWN: Mapping[int, bytes] = {}
 _TABLES = """
 CREATE TABLE IF NOT EXISTS deliveries (number INTEGER PRIMARY KEY, delivery BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS memories (station TEXT PRIMARY KEY, memory BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS known (number INTEGER PRIMARY KEY, digest BLOB NOT NULL);
 """
 
 
@@ -26,10 +30,14 @@ class JournalError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What a journal holds: open deliveries by number, in their order, and memories by station."""
+    """What a journal holds: open deliveries by number, in their order, and memories by station.
+
+    ``known`` are the digests of the newest deliveries, open or not, by number.
+    """
 
     deliveries: Mapping[int, Delivery]
     memories: Mapping[str, Mapping[str, Any]]
+    known: Mapping[int, bytes]
 
 
 class Journal:
@@ -63,15 +71,17 @@ class Journal:
         deliveries = {number: _delivery(data) for number, data in rows}
         rows = self._database.execute("SELECT station, memory FROM memories")
         memories = {station: unpacked(data) for station, data in rows}
-        return Kept(deliveries=deliveries, memories=memories)
+        known = dict(self._database.execute("SELECT number, digest FROM known ORDER BY number"))
+        return Kept(deliveries=deliveries, memories=memories, known=known)
 
     def write(
         self,
         new: Mapping[int, Delivery],
         gone: Iterable[int],
         memories: Mapping[str, Mapping[str, Any]],
+        known: Mapping[int, bytes] = NOTHING_KNOWN,
     ) -> None:
-        """Keep new deliveries and memories, and forget what is gone, all at once."""
+        """Keep new deliveries, memories and digests, and forget what is gone, all at once."""
         with self._database:
             self._database.executemany(
                 "INSERT INTO deliveries VALUES (?, ?)",
@@ -84,6 +94,10 @@ class Journal:
                 "INSERT OR REPLACE INTO memories VALUES (?, ?)",
                 [(station, packed(memory)) for station, memory in memories.items()],
             )
+            if known:
+                self._database.executemany("INSERT INTO known VALUES (?, ?)", known.items())
+                oldest = max(known) - MOST_KNOWN
+                self._database.execute("DELETE FROM known WHERE number <= ?", (oldest,))
 
     def forget_others(self, stations: Collection[str]) -> None:
         """Forget what is remembered of stations that are not configured any more."""
@@ -103,6 +117,12 @@ class Journal:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def digest(delivery: Delivery) -> bytes:
+    """16 bytes that tell a delivery from others by what it says."""
+    said = (delivery.topic, delivery.payload, sorted(delivery.headers.items()))
+    return blake2b(msgpack.packb(said), digest_size=16).digest()
 
 
 def packed(memory: Mapping[str, Any]) -> bytes:

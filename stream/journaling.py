@@ -2,6 +2,7 @@
 
 A delivery is acknowledged once the journal holds it, so that the broker's inflight window never
 waits for a window of ours. What the journal remembers of a station is as of what is published.
+What the broker sends again although the journal has had it is told from news by its digest.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from itertools import count
 from typing import Any, Self
 
 from stream.courier import Granted, Incoming, Parcel, publish_all
-from stream.journal import Journal
+from stream.journal import MOST_KNOWN, Journal, digest
 from stream.transports.transport import Delivery, Transport
 
 WRITE_EVERY_S = 0.05
@@ -27,6 +28,8 @@ class JournalCourier:
         self.dropped: Counter[str] = Counter()
         self._transport, self._journal, self._stations = transport, journal, list(stations)
         self._numbers: dict[Delivery, int] = {}  # of everything that is still open
+        self._known: dict[bytes, None] = {}  # digests of the newest deliveries, oldest first
+        self._unwritten: dict[int, bytes] = {}  # those that the journal does not have yet
         self._next = count(1)
         self._new: list[Delivery] = []  # not yet acknowledged
         self._coming: Counter[str] = Counter()  # kept, and not handed over yet, by topic
@@ -48,7 +51,8 @@ class JournalCourier:
         """Grant every station with its memory, then yield what is kept, then what arrives."""
         await asyncio.to_thread(self._journal.forget_others, self._stations)
         kept = await asyncio.to_thread(self._journal.read)
-        self._next = count(max(kept.deliveries, default=0) + 1)
+        self._known = dict.fromkeys(kept.known.values())
+        self._next = count(max([*kept.deliveries, *kept.known], default=0) + 1)
         self._coming.update(one.topic for one in kept.deliveries.values())
         yield Granted(stations=self._stations, memories=kept.memories, grant=None)
         for number, delivery in kept.deliveries.items():
@@ -56,9 +60,25 @@ class JournalCourier:
             self._coming[delivery.topic] -= 1
             yield delivery
         async for delivery in self._transport.deliveries():
-            self._numbers[delivery] = next(self._next)
             self._new.append(delivery)
-            yield delivery
+            if self._is_news(delivery):
+                yield delivery
+            else:
+                self.dropped["redelivered"] += 1
+
+    def _is_news(self, delivery: Delivery) -> bool:
+        """Whether a delivery has not been taken in before, and number it if so."""
+        said = digest(delivery)
+        if delivery.redelivered and said in self._known:
+            return False
+        number = next(self._next)
+        self._numbers[delivery] = number
+        self._unwritten[number] = said
+        self._known.pop(said, None)
+        self._known[said] = None
+        if len(self._known) > MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        return True
 
     def holds(self, topic: str) -> bool:
         """Whether the journal has more of a topic to give."""
@@ -83,9 +103,10 @@ class JournalCourier:
         arrived, self._new = self._new, []
         gone, self._gone = self._gone, set()
         memories, self._memories = self._memories, {}
+        known, self._unwritten = self._unwritten, {}
         if not (arrived or gone or memories):
             return
         new = {number: one for one in arrived if (number := self._numbers.get(one)) is not None}
-        await asyncio.to_thread(self._journal.write, new, gone, memories)
+        await asyncio.to_thread(self._journal.write, new, gone, memories, known)
         for delivery in arrived:
             self._transport.acknowledge(delivery)

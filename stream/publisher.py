@@ -73,7 +73,7 @@ class Publisher:
         self._count_dropped()
 
     def _count_dropped(self) -> None:
-        dropped = sum(self._courier.dropped.values())
+        dropped = self._courier.dropped["unpublished"]
         self._metrics.unpublished.inc(dropped - self._counted)
         self._counted = dropped
 

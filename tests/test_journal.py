@@ -149,3 +149,35 @@ async def test_nothing_is_acknowledged_before_the_journal_holds_it(tmp_path: Pat
         await asyncio.sleep(0.3)
     assert acknowledged == [b"\x00", b"\x01", b"\x02"]
     life.journal.close()
+
+
+class Unheard(MemoryTransport):
+    """A connection that loses every acknowledgement."""
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """It never arrives."""
+
+
+async def test_what_comes_again_although_it_was_kept_is_taken_once_and_counted(
+    tmp_path: Path,
+) -> None:
+    broker, path = new_broker(), tmp_path / "w.sqlite"
+    async with MemoryTransport(broker) as plant:
+        first = Life(broker, path)
+        first.transport = Unheard(broker, client_id="worker", persistent=True)
+        first.courier = JournalCourier(first.transport, first.journal, [STATION])
+        async with first.transport, first.courier:
+            await first.transport.subscribe(["cam"])
+            incoming = first.courier.incoming()
+            for _ in range(2):  # a plant may say the same twice
+                await plant.publish(Message(topic="cam", payload=b"same"))
+            taken = await first.take(incoming, 2)
+            await first.courier.settle([Parcel(station=STATION, released=taken)])
+        first.journal.close()
+        second = Life(broker, path)
+        async with second.transport, second.courier:
+            await plant.publish(Message(topic="cam", payload=b"news"))
+            again = await second.take(second.courier.incoming(), 1)
+    assert [one.payload for one in again] == [b"news"]
+    assert second.courier.dropped == {"redelivered": 2}
+    second.journal.close()

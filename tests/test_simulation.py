@@ -4,6 +4,9 @@ import pytest
 
 from stream.courier import Parcel
 from stream.exactly_once import LogCourier
+from stream.journaling import JournalCourier
+from stream.transports.transport import Delivery
+from tests.simulation import run_post
 from tests.simulation.run import compared, play
 
 SEEDS = range(100, 112)
@@ -53,3 +56,39 @@ def test_a_worker_without_a_memory_is_found_out() -> None:
     wanted, found = play(100, crashing=False), play(100, crashing=True, courier=Forgetful)
     figures = compared(wanted, found)
     assert figures["duplicated"] + figures["strange"] + figures["lost"] > 0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_beside_mqtt_no_event_is_lost_and_what_is_told_twice_is_the_same(seed: int) -> None:
+    wanted, found = (run_post.play(seed, crashing=crashing) for crashing in (False, True))
+    figures = run_post.compared(wanted, found)
+    assert figures["windows"] > 30
+    assert figures["events"] > 0
+    wrong = {key: figures[key] for key in ("lost", "duplicated", "strange")}
+    assert wrong == dict.fromkeys(wrong, 0)
+
+
+class Hasty(JournalCourier):
+    """Acknowledges what the journal does not hold yet."""
+
+    def _is_news(self, delivery: Delivery) -> bool:
+        self._transport.acknowledge(delivery)
+        return super()._is_news(delivery)
+
+
+class Credulous(JournalCourier):
+    """Takes what comes again for news."""
+
+    def _is_news(self, delivery: Delivery) -> bool:
+        self._known.clear()
+        return super()._is_news(delivery)
+
+
+@pytest.mark.parametrize("courier", [Hasty, Credulous])
+def test_a_journal_that_is_not_kept_well_is_found_out(courier: type[JournalCourier]) -> None:
+    wrong = 0
+    for seed in (15, 31, 35, 42):
+        wanted = run_post.play(seed, crashing=False)
+        figures = run_post.compared(wanted, run_post.play(seed, crashing=True, courier=courier))
+        wrong += figures["lost"] + figures["duplicated"] + figures["strange"]
+    assert wrong > 0

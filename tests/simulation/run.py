@@ -1,60 +1,26 @@
 """One story told twice: by a worker that nothing happens to, and by workers that are killed."""
 
 import asyncio
-import contextlib
-import gc
 import json
-import logging
-import sys
-import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import structlog
 
 from stream.engine import Engine
 from stream.exactly_once import LogCourier
-from stream.gate import Verdict
-from stream.messages import Window
 from stream.pipeline import Pipeline
 from stream.proto.weldfusion_pb2 import FusedLatent
 from stream.transports.transport import Message
 from tests.simulation.cluster import Cluster, Member
 from tests.simulation.loop import OWNER, Life, SimulatedLoop
+from tests.simulation.playing import AFTERWARDS_S, SECONDS, STEPS, Counting, simulated
 from tests.simulation.story import CELLS, NUMBER_OF, SECOND, START_NS, configuration, story
 
-SECONDS = 4.0
-AFTERWARDS_S = 3.0
-STEPS = 6000  # about as many as a whole story takes
 ZOMBIES = 0.2  # share of the workers that freeze once
-
-
-class Counting(Engine):
-    """Runs no model, but remembers: its scores depend on every window that a session has seen."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._seen: Counter[str] = Counter()
-
-    def infer(self, windows: Sequence[Window], correcting: bool = True) -> list[Verdict]:
-        return [self._judged(window) for window in windows]
-
-    def _judged(self, window: Window) -> Verdict:
-        self._seen[window.station] += 1
-        seen = self._seen[window.station]
-        score = 1.5 if seen % 20 >= 10 else 0.5 + seen / 1000
-        session = {"seen": seen}
-        return Verdict(window=window, scores={"camera": score}, session=session)
-
-    def restore(self, station: str, memory: Mapping[str, Any]) -> None:
-        self._seen[station] = memory.get("seen", 0)
-
-    def forget(self, station: str) -> None:
-        self._seen.pop(station, None)
 
 
 @dataclass(slots=True)
@@ -98,26 +64,7 @@ class Stage:
 def play(seed: int, *, crashing: bool, **more: Any) -> Told:
     """Tell the story of this seed; see `Stage`."""
     stage = Stage(seed=seed, crashing=crashing, **more)
-    with quiet():
-        loop = SimulatedLoop()
-        told = loop.run_until_complete(_played(loop, stage))
-        loop.over = True
-        del loop
-        gc.collect()  # what was killed in the middle of something must not speak later
-        return told
-
-
-@contextlib.contextmanager
-def quiet() -> Any:
-    """Say nothing of what is made to go wrong."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        sys.unraisablehook = hook
-        structlog.reset_defaults()
+    return simulated(lambda loop: _played(loop, stage))
 
 
 async def _played(loop: SimulatedLoop, stage: Stage) -> Told:
