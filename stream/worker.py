@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from stream.config import ConfigError, WorkerSettings, override, parse, read_mapping
+from stream.config import (
+    ConfigError,
+    StationSettings,
+    WorkerSettings,
+    override,
+    parse,
+    read_mapping,
+)
 from stream.courier import Courier, PlainCourier
 from stream.exactly_once import LogCourier
 from stream.journal import Journal
-from stream.journaling import JournalCourier
+from stream.journaling import WRITE_EVERY_S, JournalCourier
 from stream.topics import topics_for
 from stream.transports.kafka import KafkaTransport
-from stream.transports.open import open_transport
+from stream.transports.mqtt_sessions import inflight_needed
+from stream.transports.open import open_sessions, open_transport
 from stream.transports.transport import Transport
 
 if TYPE_CHECKING:
@@ -51,7 +59,7 @@ async def run_worker(settings: WorkerSettings, shadow: bool = False) -> None:
 
     engine = Engine(settings.stations, settings.model)
     engine.warm_up()
-    transport = open_worker_transport(settings)
+    transport = open_worker_transport(settings, shadow)
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -71,8 +79,11 @@ def _serve(pipeline: "Pipeline", port: int) -> None:
         raise ConfigError("metrics", [f"metrics_port: {port} cannot be opened: {error}"]) from error
 
 
-def open_worker_transport(settings: WorkerSettings) -> Transport:
-    """The worker's connection: a lasting session, so that what came meanwhile is not missed."""
+def open_worker_transport(settings: WorkerSettings, shadow: bool = False) -> Transport:
+    """The worker's connection: lasting sessions, so that what came meanwhile is not missed.
+
+    On MQTT each station has its own, whichever worker serves it; a shadow worker has others.
+    """
     from stream.outbox import Outbox
     from stream.wire import rfc3339
 
@@ -80,11 +91,26 @@ def open_worker_transport(settings: WorkerSettings) -> Transport:
     if broker.address.scheme.startswith("kafka") and not broker.group:
         broker = broker.model_copy(update={"group": f"weldfusion-{settings.name}"})
     if not broker.client_id:
-        broker = broker.model_copy(update={"client_id": f"weldfusion-{settings.name}"})
-    topics = topics_for(broker.url)
+        broker = broker.model_copy(update={"client_id": _client_id(settings, shadow)})
+    outbox = Outbox(topics_for(broker.url))
     gone = {"state": "gone", "worker": settings.name, "time": None, "validUntil": rfc3339(0)}
-    will = Outbox(topics).monitoring(settings.stations[0].id, gone)
+    wills = {one.id: outbox.monitoring(one.id, gone) for one in settings.stations}
+    if broker.address.scheme.startswith("mqtt"):
+        inflight = {one.id: _inflight_needed(one) for one in settings.stations}
+        return open_sessions(broker, wills, inflight)
+    will = next(iter(wills.values()))
     return open_transport(broker, will=will, persistent=True, transactional=True)
+
+
+def _client_id(settings: WorkerSettings, shadow: bool) -> str:
+    if settings.broker.address.scheme.startswith("mqtt"):
+        return "weldfusion-shadow" if shadow else "weldfusion"
+    return f"weldfusion-{settings.name}"
+
+
+def _inflight_needed(station: StationSettings) -> int:
+    rates_hz = [one.rate_hz for one in station.modalities.values()]
+    return inflight_needed(rates_hz, WRITE_EVERY_S)
 
 
 @asynccontextmanager

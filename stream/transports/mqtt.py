@@ -45,17 +45,23 @@ class MqttTransport:
     """
 
     def __init__(
-        self, config: BrokerConfig, *, will: Message | None = None, persistent: bool = False
+        self,
+        config: BrokerConfig,
+        *,
+        will: Message | None = None,
+        persistent: bool = False,
+        inbox: Inbox | None = None,
+        counters: tuple[Counter[str], Counter[str]] | None = None,
     ) -> None:
+        """Several may share an inbox and the counters of what was refused and what failed."""
         if persistent and not config.client_id:
             raise TransportError("a persistent session needs a client_id to be found again")
-        self.refused: Counter[str] = Counter()
-        self.failures: Counter[str] = Counter()
+        self.refused, self.failures = counters or (Counter(), Counter())
+        self.five = config.protocol == "5"  # else it is 3.1.1, which a broker may leave us
         self._config = config
         self._persistent = persistent
         self._will = will
-        self._five = config.protocol == "5"
-        self._inbox = Inbox()
+        self._inbox = inbox or Inbox()
         self._subscriptions = Subscriptions()
         self._unacknowledged: dict[int, asyncio.Future[str]] = {}
         self._connected = False
@@ -68,9 +74,9 @@ class MqttTransport:
 
     async def __aenter__(self) -> Self:
         refusal = await self._connect()
-        if refusal in _FALL_BACK and self._five:
+        if refusal in _FALL_BACK and self.five:
             _log.info("trying MQTT 3.1.1", url=self._config.url, reason=refusal)
-            self._five = False
+            self.five = False
             refusal = await self._connect()
         if refusal:
             self._inbox.close()
@@ -95,7 +101,7 @@ class MqttTransport:
             message.payload,
             qos=message.qos,
             retain=message.retain,
-            properties=packets.message_properties(message) if self._five else None,
+            properties=packets.message_properties(message) if self.five else None,
         )
         if message.qos == 0:
             if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -130,7 +136,7 @@ class MqttTransport:
         """Acknowledge a QoS 1 delivery, unless its connection is gone and it will come again."""
         if delivery.position is None or self._client is None:
             return
-        connection, mid = delivery.position
+        _, connection, mid = delivery.position
         if connection == self._connection and self._connected:
             self._client.ack(mid, 1)
 
@@ -164,7 +170,7 @@ class MqttTransport:
         return refusal
 
     def _start(self) -> Client:
-        how = {"five": self._five, "persistent": self._persistent}
+        how = {"five": self.five, "persistent": self._persistent}
         client = packets.build_client(self._config, will=self._will, **how)
         client.on_connect = self._hand_over_connect
         # It is called while the reason is being handled, but is not told it.
@@ -233,7 +239,7 @@ class MqttTransport:
         self._most_packet_bytes = most_bytes
         if session_present:
             # The broker sends these once more, in their order and with new numbers.
-            self._inbox.drop(lambda delivery: delivery.position is not None)
+            self._inbox.drop(lambda one: one.position is not None and one.position[0] is self)
         else:
             self._subscriptions.session_lost()
         self._send_subscriptions(self._subscriptions.unconfirmed())
@@ -272,7 +278,7 @@ class MqttTransport:
                 received_ns=received_ns,
                 retained=message.retain,
                 redelivered=message.dup,
-                position=(self._connection, message.mid) if message.qos else None,
+                position=(self, self._connection, message.mid) if message.qos else None,
             )
         )
         while self._inbox.size_bytes > _MOST_QUEUED_BYTES:

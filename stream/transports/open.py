@@ -1,5 +1,6 @@
 """The transport that speaks to a broker, if the way there is secured."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import structlog
@@ -45,6 +46,19 @@ def open_transport(
     if persistent and not config.group:
         raise TransportError("a persistent Kafka reader needs a group")
     return KafkaTransport(config, from_beginning=from_beginning, transactional=transactional)
+
+
+def open_sessions(
+    config: BrokerConfig, wills: Mapping[str, Message], inflight: Mapping[str, int]
+) -> Transport:
+    """Give a transport with a lasting MQTT session for each station; see `MqttSessions`.
+
+    Raises TransportError where the way to the broker is not secured and may not be.
+    """
+    from stream.transports.mqtt_sessions import MqttSessions
+
+    _check_security(config)
+    return MqttSessions(config, wills, inflight)
 
 
 def _check_security(config: BrokerConfig) -> None:
