@@ -148,6 +148,28 @@ class Alarms:
         )
         return [_change(Transition.CLEARED, state, seen, self.rule(modality, condition))]
 
+    def adopt(
+        self,
+        modality: str,
+        condition: Condition,
+        *,
+        onset_ns: int,
+        raised_ns: int,
+        epoch: int,
+        severity: int,
+    ) -> None:
+        """Go on with an alarm that was raised before, unless something is known of it already."""
+        self._states.setdefault(
+            (modality, str(condition)),
+            _State(
+                epoch=epoch,
+                onset_ns=onset_ns,
+                raised_ns=raised_ns,
+                told_ns=raised_ns,
+                told_severity=severity,
+            ),
+        )
+
     @property
     def active(self) -> list[tuple[str, str]]:
         """(modality, condition) of every raised alarm."""

@@ -1,4 +1,7 @@
-"""What a worker hears besides readings: simulation state, production context, reset."""
+"""What a worker hears besides readings: simulation state, production context, reset.
+
+On MQTT also the retained states of its own alarms, for a worker whose journal is gone.
+"""
 
 import json
 from collections.abc import Iterable
@@ -35,6 +38,9 @@ class Control:
             ):
                 channel = _Channel(kind=kind, station=station)
                 self._channels[(address.topic, address.key)] = channel
+            if not self._kafka:
+                states = topics.fault_state(station, "+", "+").topic
+                self._channels[(states, "")] = _Channel(kind="fault-state", station=station)
 
     def subscriptions(self) -> list[str]:
         """The topics to subscribe to beside the inputs."""
@@ -42,7 +48,8 @@ class Control:
 
     def concerns(self, delivery: Delivery) -> bool:
         """Whether a delivery is a control message, also for a station that is not ours."""
-        return any(topic == delivery.topic for topic, _ in self._channels)
+        named = any(topic == delivery.topic for topic, _ in self._channels)
+        return named or self._channel(delivery) is not None
 
     def station_of(self, delivery: Delivery) -> str:
         """Which station a control message is for, empty for one that is not ours."""
@@ -58,12 +65,19 @@ class Control:
             station.simulate(content if isinstance(content, dict) else None)
         elif channel.kind == "context":
             station.know(delivery.broker_time_ns or delivery.received_ns, content)
+        elif channel.kind == "fault-state":
+            if delivery.retained and isinstance(content, dict):
+                station.adopt(content.get("data"))
         elif self._is_reset(delivery):
             return _reset(station, content)
         return []
 
     def _channel(self, delivery: Delivery) -> _Channel | None:
-        return self._channels.get((delivery.topic, delivery.key if self._kafka else ""))
+        if self._kafka:
+            return self._channels.get((delivery.topic, delivery.key))
+        above = delivery.topic.rsplit("/", 2)[0]
+        found = self._channels.get((delivery.topic, ""))
+        return found or self._channels.get((f"{above}/+/+", ""))
 
     def _is_reset(self, delivery: Delivery) -> bool:
         """A command that the broker kept is not given anew by every start of a worker."""

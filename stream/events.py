@@ -38,8 +38,9 @@ def event_id(station: str, epoch: int, change: Change) -> str:
 
 
 def occurrence_id(station: str, change: Change) -> str:
-    """Shared by raised, updated and cleared of one occurrence."""
-    parts = (station, change.raised_epoch, change.modality, change.condition, change.raised_ns)
+    """Shared by raised, updated and cleared of one occurrence; its time is as it is told."""
+    raised_us = change.raised_ns // 1000
+    parts = (station, change.raised_epoch, change.modality, change.condition, raised_us)
     return str(uuid5(NAMESPACE, "|".join(str(part) for part in parts)))
 
 

@@ -11,7 +11,7 @@ from stream.alarms import Change
 from stream.balance import Balance
 from stream.config import WorkerSettings
 from stream.control import Control
-from stream.courier import Courier, Granted, Parcel, PlainCourier, Withdrawn
+from stream.courier import Courier, Granted, Incoming, Parcel, PlainCourier, Withdrawn
 from stream.engine import Engine
 from stream.gate import Verdict
 from stream.idleness import Idleness
@@ -74,9 +74,7 @@ class Pipeline:
         self._inferring = Inferring(engine, settings.model, now_ns)
         self.metrics.unjudged.set_function(lambda: self._inferring.unjudged)
         self._pending: Counter[tuple[str, str]] = Counter()  # being decoded, by source
-        self._prepared: asyncio.Queue[Prepared | Granted | Withdrawn | None] = asyncio.Queue(
-            BEING_DECODED
-        )
+        self._prepared: asyncio.Queue[Prepared | Incoming | None] = asyncio.Queue(BEING_DECODED)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set or the transport is closed, then finish what was begun."""
@@ -113,10 +111,8 @@ class Pipeline:
 
     async def _take_in(self) -> None:
         async for one in self._courier.incoming():
-            if not isinstance(one, Delivery):
+            if not isinstance(one, Delivery) or self._control.concerns(one):
                 await self._prepared.put(one)
-            elif self._control.concerns(one):
-                await self._obey(one)
             else:
                 prepared = self._intake.prepare(one)
                 self._pending[prepared.source] += 1
@@ -132,20 +128,25 @@ class Pipeline:
 
     async def _align(self) -> None:
         while (one := await self._prepared.get()) is not None:
-            if isinstance(one, Granted):
-                await self._grant(one)
-                continue
-            if isinstance(one, Withdrawn):
-                await self._forget(one.stations)
-                continue
-            try:
-                reading = await one.reading
-            except Malformed as error:
-                await self._refuse(one, error)
-            else:
-                await self._add(one.source[0], reading, one.delivery)
-            self._pending[one.source] -= 1
-            await self._inferring.room()
+            match one:
+                case Granted():
+                    await self._grant(one)
+                case Withdrawn():
+                    await self._forget(one.stations)
+                case Delivery():
+                    await self._obey(one)
+                case Prepared():
+                    await self._enter(one)
+
+    async def _enter(self, prepared: Prepared) -> None:
+        try:
+            reading = await prepared.reading
+        except Malformed as error:
+            await self._refuse(prepared, error)
+        else:
+            await self._add(prepared.source[0], reading, prepared.delivery)
+        self._pending[prepared.source] -= 1
+        await self._inferring.room()
 
     async def _grant(self, granted: Granted) -> None:
         """Begin to serve stations, each where its memory left it."""

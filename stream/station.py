@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -60,6 +61,7 @@ class Station:
         self.conditions = Conditions(watched(settings, motion_scales or {}))
         self.alarms = Alarms(alarm_rules(settings.alarms))
         self.tally = Tally()
+        self._remembers = False
         self._contexts: deque[tuple[int, Any]] = deque(maxlen=CONTEXTS)
         self._simulation: Mapping[str, Any] | None = None
         self._last_simulation: tuple[int, Mapping[str, Any] | None] = (LONG_AGO, None)
@@ -171,8 +173,23 @@ class Station:
             "contexts": list(self._contexts),
         }
 
+    def adopt(self, told: Any) -> None:
+        """Go on with an alarm that a worker told of whose memory is gone: a fault event's data."""
+        knows_more = self._remembers or self.tally.events > 0
+        if not knows_more and isinstance(told, dict) and told.get("activeState") is True:
+            with suppress(KeyError, TypeError, ValueError, Malformed):  # written by anybody
+                self.alarms.adopt(
+                    str(told["modality"]),
+                    Condition(told["condition"]),
+                    onset_ns=parse_rfc3339(told["onsetTime"]),
+                    raised_ns=parse_rfc3339(told["detectedTime"]),
+                    epoch=int(told["epoch"]),
+                    severity=int(told["severity"]),
+                )
+
     def restore(self, taken_in: Mapping[str, Any], judged: Mapping[str, Any]) -> None:
         """Take both back; the second may lag behind the first by windows not yet judged."""
+        self._remembers = True
         self.aligner.restore(taken_in["aligner"])
         self.hearing.restore(taken_in["hearing"])
         self.conditions.restore(judged["conditions"])

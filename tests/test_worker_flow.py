@@ -1,6 +1,7 @@
 """A whole worker that is busy, slow, stopped and started again, on the in-memory broker."""
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from itertools import count
@@ -17,7 +18,7 @@ from stream.messages import Window
 from stream.pipeline import Pipeline
 from stream.transports.memory import MemoryTransport
 from stream.transports.transport import Message
-from tests.plant import BASE, OTHER, at_ns, configuration, new_broker, working
+from tests.plant import BASE, OTHER, at_ns, configuration, jpeg, new_broker, working
 
 
 async def test_a_silent_camera_is_missing_although_another_station_keeps_the_worker_busy() -> None:
@@ -147,3 +148,39 @@ async def test_windows_do_not_depend_on_how_the_deliveries_interleave() -> None:
 
     assert len(told(apart)) > 25
     assert told(apart)[:25] == told(together)[:25]
+
+
+async def test_a_worker_whose_memory_is_gone_clears_what_the_one_before_had_raised() -> None:
+    broker, still = new_broker(), jpeg(0)
+    async with working(broker=broker) as plant:
+        await plant.play(0, 3, still=still)
+        await plant.until(lambda: ("camera/frozen", "raised") in plant.mes.events)
+    raised = plant.mes.documents(f"{BASE}/event/fault")[-1]["data"]
+    async with working(broker=broker) as plant:
+        await plant.play(3, 6)
+        await plant.until(lambda: plant.mes.events)
+    (cleared,) = plant.mes.documents(f"{BASE}/event/fault")
+    assert plant.mes.events == [("camera/frozen", "cleared")]
+    assert cleared["data"]["occurrenceId"] == raised["occurrenceId"]
+    assert cleared["data"]["onsetTime"] == raised["onsetTime"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"data": {"activeState": True, "modality": "camera", "condition": "tired"}},
+        {"data": {"activeState": True, "modality": "camera", "condition": "frozen"}},
+        {"data": "raised"},
+        [],
+    ],
+)
+async def test_a_retained_state_that_is_none_is_not_believed(told: Any) -> None:
+    broker = new_broker()
+    async with MemoryTransport(broker) as stranger:
+        payload = json.dumps(told).encode()
+        topic = f"{BASE}/state/fault/camera/frozen"
+        await stranger.publish(Message(topic=topic, payload=payload, retain=True))
+    async with working(broker=broker) as plant:
+        await plant.play(0, 2)
+        await plant.windows_until(1.9)
+        assert plant.mes.events == []
