@@ -6,6 +6,7 @@ starts it fences the one before, which is what stops a member that the group has
 """
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -52,8 +53,8 @@ class KafkaLog(KafkaReader):
         refusal: Callable[[Message], str],
         **more: Any,
     ) -> None:
-        super().__init__(*args, connection=connection, group=group, **more)
         self._connection, self._producer_arguments = connection, producer_arguments
+        super().__init__(*args, connection=connection, group=group, **more)
         self._prepare, self._refusal = prepare, refusal
         self._events: deque[LogEvent] = deque()
         self._begun: dict[int, Mapping[str, int]] = {}
@@ -65,6 +66,8 @@ class KafkaLog(KafkaReader):
         return {
             "session_timeout_ms": SESSION_TIMEOUT_MS,
             "heartbeat_interval_ms": SESSION_TIMEOUT_MS // 4,
+            # who comes back by this name need not wait until the group has given up the one before
+            "group_instance_id": f"{self._connection['client_id']}@{socket.gethostname()}",
         }
 
     async def start(self) -> None:
@@ -148,7 +151,9 @@ class KafkaLog(KafkaReader):
             while await consumer.position(partition) < end:
                 for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                     for record in records:
-                        values[(record.key or b"").decode()] = record.value
+                        group, _, key = (record.key or b"").decode().partition("|")
+                        if group == self._group:
+                            values[key] = record.value
         return {key: value for key, value in values.items() if value is not None}
 
     async def _committed(self, number: int) -> dict[str, int]:
@@ -211,8 +216,8 @@ class KafkaLog(KafkaReader):
     # Writing
 
     def changelog_message(self, key: str, value: bytes) -> Message:
-        """What keeps ``value`` under ``key``."""
-        return Message(topic=CHANGELOG_TOPIC, key=key, payload=value)
+        """What keeps ``value`` under ``key`` for this group."""
+        return Message(topic=CHANGELOG_TOPIC, key=f"{self._group}|{key}", payload=value)
 
     def refusal_of(self, message: Message) -> str:
         """Why a message can never be published; empty where it can."""

@@ -53,15 +53,26 @@ async def test_who_claims_a_number_goes_on_from_what_was_committed_and_fences(ka
     async with member(url, group, topic) as transport:
         log = transport.log
         first = (await log.claim(0)).token
-        kept = log.changelog_message(f"{STATION}-{group}", b"memory")
+        kept = log.changelog_message(STATION, b"memory")
         await log.commit(first, [kept], {topic: 7})
         second = await log.claim(0)
-        assert second.changelog[kept.key] == b"memory"
+        assert second.changelog == {STATION: b"memory"}
         assert second.committed == {topic: 7}
         with pytest.raises(LogError):
             await log.commit(first, [kept], {topic: 8})
         await log.commit(second.token, [kept], {topic: 9})
         assert (await log.claim(0)).committed == {topic: 9}
+
+
+async def test_groups_beside_one_another_keep_their_memories_apart(kafka: str) -> None:
+    url, group, topic = names(kafka)
+    async with member(url, group, topic) as one, member(url, f"{group}-shadow", topic) as other:
+        for transport, memory in ((one, b"mine"), (other, b"yours")):
+            token = (await transport.log.claim(0)).token
+            kept = transport.log.changelog_message(STATION, memory)
+            await transport.log.commit(token, [kept], {topic: 1})
+        assert (await one.log.claim(0)).changelog == {STATION: b"mine"}
+        assert (await other.log.claim(0)).changelog == {STATION: b"yours"}
 
 
 async def test_a_number_is_delivered_from_where_it_was_begun_until_it_is_ended(kafka: str) -> None:
