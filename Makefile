@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench fuzz crashes lint proto clean
+.PHONY: demo test bench fuzz crashes chaos lint proto clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,6 +26,9 @@ fuzz: $(STAMP)  ## damaged messages through a worker; writes build/fuzz.json; AR
 SEEDS ?= 1000
 crashes: $(STAMP)  ## workers killed at every await of a simulated log; writes build/crashes.json
 	$(BIN)/python -m tests.simulation $(SEEDS)
+
+chaos: $(STAMP)  ## blows for workers beside real brokers; writes build/chaos.json; ARGS='--only kafka/kills --seed 7'
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -7,7 +7,8 @@ from stream.exactly_once import LogCourier
 from stream.journaling import JournalCourier
 from stream.transports.transport import Delivery
 from tests.simulation import run_post
-from tests.simulation.run import compared, play
+from tests.simulation.run import play
+from tests.simulation.told import compared
 
 SEEDS = range(100, 112)
 

@@ -11,15 +11,15 @@ from pathlib import Path
 from rich.progress import track
 
 from tests.simulation import run, run_post
+from tests.simulation.told import WRONG, compared
 
 REPORT = Path("build/crashes.json")
-WRONG = ("lost", "duplicated", "reordered", "strange")
 
 
 def on_kafka(seed: int) -> Mapping[str, int]:
     """One seed's figures on a log with transactions."""
     wanted, found = (run.play(seed, crashing=crashing) for crashing in (False, True))
-    return {**run.compared(wanted, found), "crashes": found.crashes, "zombies": found.zombies}
+    return {**compared(wanted, found), "crashes": found.crashes, "zombies": found.zombies}
 
 
 def on_mqtt(seed: int) -> Mapping[str, int]:

@@ -1,11 +1,7 @@
 """One story told twice: by a worker that nothing happens to, and by workers that are killed."""
 
 import asyncio
-import json
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,41 +9,22 @@ import numpy as np
 from stream.engine import Engine
 from stream.exactly_once import LogCourier
 from stream.pipeline import Pipeline
-from stream.proto.weldfusion_pb2 import FusedLatent
-from stream.transports.transport import Message
 from tests.simulation.cluster import Cluster, Member
 from tests.simulation.loop import OWNER, Life, SimulatedLoop
 from tests.simulation.playing import AFTERWARDS_S, SECONDS, STEPS, Counting, simulated
-from tests.simulation.story import CELLS, NUMBER_OF, SECOND, START_NS, configuration, story
+from tests.simulation.story import (
+    SECOND,
+    SMALL,
+    START_NS,
+    Hall,
+    Plot,
+    configuration,
+    once,
+    story,
+)
+from tests.simulation.told import Told, told
 
 ZOMBIES = 0.2  # share of the workers that freeze once
-
-
-@dataclass(slots=True)
-class Told:
-    """What subscribers have seen that read committed messages only."""
-
-    windows: list[tuple[str, int, int]] = field(default_factory=list)
-    bits: dict[tuple[str, int, int], bytes] = field(default_factory=dict)
-    events: list[tuple[str, str]] = field(default_factory=list)
-    crashes: int = 0
-    zombies: int = 0
-
-
-def told(outputs: Sequence[Message], found: Told) -> Told:
-    """Sort what was published into ``found``."""
-    for message in outputs:
-        if message.topic == "weldfusion.latents.v1":
-            latent = FusedLatent.FromString(message.payload)
-            identity = (latent.station, latent.epoch, latent.anchor_time_ns)
-            found.windows.append(identity)
-            if latent.closed_by != "idle":
-                found.bits[identity] = message.payload
-        elif message.topic == "weldfusion.faults.v1":
-            event = json.loads(message.payload)
-            del event["data"]["producer"]
-            found.events.append((event["source"], json.dumps(event, sort_keys=True)))
-    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +34,8 @@ class Stage:
     seed: int
     crashing: bool
     seconds: float = SECONDS
+    hall: Hall = SMALL
+    plot: Plot = once
     courier: type[LogCourier] = LogCourier
     engine: type[Engine] = Counting
 
@@ -69,7 +48,8 @@ def play(seed: int, *, crashing: bool, **more: Any) -> Told:
 
 async def _played(loop: SimulatedLoop, stage: Stage) -> Told:
     random, crashing = np.random.default_rng([stage.seed, 2]), stage.crashing
-    cluster = Cluster(random=random, numbers=2, number_of=NUMBER_OF)
+    hall = stage.hall
+    cluster = Cluster(random=random, numbers=hall.partitions, number_of=hall.number_of)
     cluster.trouble = float(random.choice([0.0, 0.02, 0.1])) if crashing else 0.0
     plant = loop.create_task(_send(cluster, stage))
     found = Told()
@@ -89,7 +69,7 @@ async def _played(loop: SimulatedLoop, stage: Stage) -> Told:
 
 async def _send(cluster: Cluster, stage: Stage) -> None:
     begin_s = asyncio.get_running_loop().time()
-    for one in story(stage.seed, stage.seconds):
+    for one in story(stage.seed, stage.seconds, hall=stage.hall, plot=stage.plot):
         await asyncio.sleep(max(begin_s + one.at_s - asyncio.get_running_loop().time(), 0))
         cluster.append(one.number, one.message)
 
@@ -156,8 +136,8 @@ async def _work(life: Life, member: Member, stage: Stage, name: str) -> None:
 
 async def _worker(member: Member, stage: Stage, name: str) -> None:
     loop = asyncio.get_running_loop()
-    settings = configuration(name)
-    courier = stage.courier(member, CELLS)
+    settings = configuration(name, cells=stage.hall.cells)
+    courier = stage.courier(member, stage.hall.cells)
     engine = stage.engine(settings.stations, settings.model)
     async with courier:
         pipeline = Pipeline(
@@ -168,25 +148,3 @@ async def _worker(member: Member, stage: Stage, name: str) -> None:
             now_ns=lambda: START_NS + round(loop.time() * SECOND),
         )
         await pipeline.run(asyncio.Event())
-
-
-def compared(wanted: Told, found: Told) -> dict[str, int]:
-    """Count what the workers that were killed lost, told twice or told in another order."""
-    windows, events = Counter(found.windows), Counter(found.events)
-    differing = sum(found.bits.get(key, bits) != bits for key, bits in wanted.bits.items())
-    return {
-        "windows": len(wanted.windows),
-        "events": len(wanted.events),
-        "lost": len(set(wanted.windows) - windows.keys()) + len(set(wanted.events) - events.keys()),
-        "duplicated": sum((windows - Counter(set(windows))).values())
-        + sum((events - Counter(set(events))).values()),
-        "strange": len(windows.keys() - set(wanted.windows))
-        + len(events.keys() - set(wanted.events))
-        + differing,
-        "reordered": sum(_disorder(found, cell) for cell in CELLS),
-    }
-
-
-def _disorder(found: Told, cell: str) -> int:
-    mine = [one for one in found.windows if one[0] == cell]
-    return sum(later < earlier for earlier, later in pairwise(mine))

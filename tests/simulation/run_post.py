@@ -19,7 +19,7 @@ from stream.transports.transport import Message
 from tests.simulation.loop import OWNER, Life, SimulatedLoop
 from tests.simulation.playing import AFTERWARDS_S, SECONDS, STEPS, Counting, simulated
 from tests.simulation.post import Client, Post
-from tests.simulation.story import CELLS, SECOND, START_NS, configuration, story
+from tests.simulation.story import SECOND, SMALL, START_NS, configuration, story
 
 URL = "mqtt://simulated:1883"
 FREEZES = 0.2  # share of the workers that freeze once
@@ -159,7 +159,10 @@ class _Plant:
     async def _worker(self, journal: Journal) -> None:
         client, settings = Client(self.post), _settings()
         engine = Counting(settings.stations, settings.model)
-        async with asyncio.TaskGroup() as tasks, self.courier(client, journal, CELLS) as courier:
+        async with (
+            asyncio.TaskGroup() as tasks,
+            self.courier(client, journal, SMALL.cells) as courier,
+        ):
             tasks.create_task(client.send())
             client.connect()
             pipeline = Pipeline(
