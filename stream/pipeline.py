@@ -195,6 +195,8 @@ class Pipeline:
         rejected: Sequence[Rejected],
         origin: Origin | None = None,
     ) -> None:
+        if self._served.get(served.station.id) is not served:
+            return  # it was withdrawn meanwhile: nothing of it may be judged any more
         served.enter(windows, rejected, origin)
         self._inferring.add(windows)
         self.metrics.windows.labels(served.station.id).inc(len(windows))
@@ -307,7 +309,8 @@ class Pipeline:
 
     async def _publish_status(self, state: str) -> None:
         for name in list(self._served):
-            await self._publisher.publish(self._monitoring(name, state))
+            if name in self._served:  # else it was withdrawn meanwhile
+                await self._publisher.publish(self._monitoring(name, state))
 
     def _monitoring(self, name: str, state: str) -> Message:
         now_ns, station = self._now_ns(), self._served[name].station

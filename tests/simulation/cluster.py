@@ -153,7 +153,8 @@ class Member:
         return not self._cluster.away
 
     async def publish(self, message: Message) -> None:
-        """Statuses are of no interest here."""
+        """Statuses are of no interest here, but they take their time."""
+        await asyncio.sleep(ROUND_TRIP_S)
 
     async def prepare(self, topics: Sequence[str]) -> None:
         """Nothing."""

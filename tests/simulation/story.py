@@ -65,7 +65,7 @@ def configuration(
             "broker": {"url": "kafka://simulated:9092"},
             "stations": [{"id": cell, **station} for cell in cells],
             "model": {"max_wait_ms": 10},
-            "status_interval_s": 10,
+            "status_interval_s": 0.3,
         }
     )
 
