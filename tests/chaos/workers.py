@@ -83,8 +83,10 @@ class Workers:
 
     async def start(self, url: str, **broker: object) -> Worker:
         """Start one more beside the broker at ``url``; those of one Kafka share the work."""
-        config = self._folder / f"worker-{next(self._numbers)}.yaml"
-        settings = {**self._settings, "broker": {"url": url, **broker}}
+        name = f"worker-{next(self._numbers)}"
+        config = self._folder / f"{name}.yaml"
+        shared = {"url": url, "group": "chaos", **broker}
+        settings = {**self._settings, "name": name, "broker": shared}
         config.write_text(yaml.safe_dump(settings, sort_keys=False))
         worker = Worker(config)
         self.all.append(worker)
