@@ -120,9 +120,9 @@ async def test_a_paused_topic_waits_in_order_while_others_go_on(name: str) -> No
 
 async def test_a_publisher_waits_for_a_reader_that_is_far_behind(name: str) -> None:
     count = 10_000
-    async with MemoryTransport(name) as transport:
+    async with MemoryTransport(name) as transport, MemoryTransport(name) as sender:
         await transport.subscribe(["a"])
-        publishing = asyncio.create_task(publish(transport, "a", *map(str, range(count))))
+        publishing = asyncio.create_task(publish(sender, "a", *map(str, range(count))))
         await asyncio.sleep(0)
         assert not publishing.done()
         assert texts(await take(transport, count)) == [str(number) for number in range(count)]
@@ -139,9 +139,9 @@ async def test_a_publisher_does_not_wait_for_a_topic_that_the_reader_paused(name
 
 
 async def test_a_publisher_goes_on_when_the_reader_pauses_what_it_is_behind_with(name: str) -> None:
-    async with MemoryTransport(name) as transport:
+    async with MemoryTransport(name) as transport, MemoryTransport(name) as sender:
         await transport.subscribe(["#"])
-        publishing = asyncio.create_task(publish(transport, "a", *map(str, range(10_000))))
+        publishing = asyncio.create_task(publish(sender, "a", *map(str, range(10_000))))
         await asyncio.sleep(0)
         transport.pause("a")
         await publishing
@@ -172,3 +172,11 @@ async def test_what_cannot_be_sent_is_refused_with_its_reason(name: str) -> None
         MemoryTransport(name, persistent=True)
     with pytest.raises(TransportError, match="not open"):
         await transport.publish(Message(topic="a", payload=b""))
+
+
+async def test_a_client_that_hears_itself_never_waits_for_itself() -> None:
+    async with MemoryTransport("echo") as client:
+        await client.subscribe(["own"])
+        async with asyncio.timeout(10):
+            for _ in range(6000):  # more than a reader may be behind
+                await client.publish(Message(topic="own", payload=b""))

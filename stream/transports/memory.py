@@ -185,8 +185,8 @@ class MemoryTransport:
         return self._session is not None
 
     async def publish(self, message: Message) -> None:
-        """Deliver to every subscriber; waits while one of them is far behind."""
-        self._open_session()
+        """Deliver to every subscriber; waits while another one is far behind."""
+        mine = self._open_session()
         if not is_name(message.topic):
             raise TransportError(f"nothing can be published to the topic {message.topic!r}")
         if len(message.payload) > self._max_message_bytes:
@@ -195,7 +195,7 @@ class MemoryTransport:
                 f"at most {self._max_message_bytes}"
             )
         for session in self._broker.publish(message):
-            while session.overfull:
+            while session.overfull and session is not mine:
                 session.drained.clear()
                 await session.drained.wait()
 
