@@ -3,24 +3,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import suppress
 from typing import Any, Self
 
-import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import (
-    BrokerResponseError,
-    DuplicateSequenceNumber,
-    InvalidProducerEpoch,
-    InvalidProducerIdMapping,
-    KafkaError,
-    MessageSizeTooLargeError,
-    OutOfOrderSequenceNumber,
-    RecordListTooLargeError,
-    UnknownProducerId,
-    UnknownTopicOrPartitionError,
-)
+from aiokafka.errors import KafkaError
 
 from stream.transports import kafka_topics
 from stream.transports.broker import BrokerConfig
@@ -28,27 +14,15 @@ from stream.transports.kafka_connection import (
     FORBIDDEN,
     connection_arguments,
     has_connection,
-    partition_for,
-    record_headers,
     refusal,
 )
 from stream.transports.kafka_log import KafkaLog
 from stream.transports.kafka_reader import KafkaReader
-from stream.transports.kafka_topics import COMPACTED, RECORD_OVERHEAD_BYTES, Topic
+from stream.transports.kafka_topics import COMPACTED, RECORD_OVERHEAD_BYTES
+from stream.transports.kafka_writer import KafkaWriter
 from stream.transports.transport import Delivery, Message, TransportError
 
 _CONNECT_LIMIT_S = 10.0
-_BACK_OFF_S = (0.25, 8.0)
-# Small records are joined up to this size while a request is under way; nothing waits for it.
-_BATCH_BYTES = 128 * 1024
-_NEEDS_NEW_PRODUCER = (
-    DuplicateSequenceNumber,
-    InvalidProducerEpoch,
-    InvalidProducerIdMapping,
-    OutOfOrderSequenceNumber,
-    UnknownProducerId,
-)
-_log = structlog.get_logger(__name__)
 
 
 class KafkaTransport:
@@ -74,10 +48,8 @@ class KafkaTransport:
         self._transactional = transactional
         self._connection: dict[str, Any] = {}
         self._admin: AIOKafkaAdminClient | None = None
-        self._producer: AIOKafkaProducer | None = None
+        self._writer: KafkaWriter | None = None
         self._reader: KafkaReader | None = None
-        self._topics: dict[str, Topic] = {}
-        self._making = asyncio.Lock()
         self._reading = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -92,6 +64,13 @@ class KafkaTransport:
             reason = reason or f"{str(error) or 'no answer'}; does the broker run?"
             raise TransportError(f"no connection to {self._config.url}: {reason}") from error
         self._admin = admin
+        self._writer = KafkaWriter(
+            admin,
+            config=self._config,
+            connection=self._connection,
+            ensure_topics=self.ensure_topics,
+            failures=self.failures,
+        )
         if self._transactional:
             self._reader = self._open_log(admin)
             await self._reader.start()
@@ -99,12 +78,12 @@ class KafkaTransport:
 
     async def __aexit__(self, *error: object) -> None:
         admin, self._admin = self._admin, None
+        writer, self._writer = self._writer, None
         self._reading.set()
         if self._reader is not None:
             await self._reader.close()
-        if self._producer is not None:
-            with suppress(KafkaError):
-                await self._producer.stop()
+        if writer is not None:
+            await writer.close()
         if admin is not None:
             await admin.close()
 
@@ -114,7 +93,7 @@ class KafkaTransport:
         if self._admin is None:
             return False
         clients = [self._reader.consumer._client] if self._reader else []
-        clients += [self._producer.client] if self._producer else []
+        clients += [self._writer.client] if self._writer and self._writer.client else []
         return all(has_connection(client) for client in clients or [self._admin._client])
 
     async def ensure_topics(
@@ -143,42 +122,15 @@ class KafkaTransport:
             raise TransportError(f"{self._config.url}: {error}") from error
 
     async def publish(self, message: Message) -> None:
-        """Return once all replicas have it; retried for as long as the broker is away."""
-        self._open_admin()
-        key = message.key.encode() or None
-        value = message.payload if message.payload or key is None else None
-        delay_s = _BACK_OFF_S[0]
-        while True:
-            producer = self._producer
-            try:
-                producer = await self._made_ready(message)
-                await producer.send_and_wait(
-                    message.topic, value, key, headers=record_headers(message)
-                )
-                return
-            except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
-                raise TransportError(f"too large for {message.topic}: {error}") from error
-            except KafkaError as error:
-                if self._admin is None or _is_final(error):
-                    raise TransportError(
-                        f"{self._config.url} refuses {message.topic}: {error}"
-                    ) from error
-                self.failures["publish"] += 1
-                _log.warning("to be published again", topic=message.topic, reason=repr(error))
-                if isinstance(error, UnknownTopicOrPartitionError):
-                    self._topics.pop(message.topic, None)
-                else:
-                    await self._give_up(producer)
-            await asyncio.sleep(delay_s)
-            delay_s = min(delay_s * 2, _BACK_OFF_S[1])
+        """Return once all replicas have it; retried for as long as the broker is away.
+
+        Messages are published in the order of the calls, many at once.
+        """
+        await self._open_writer().publish(message)
 
     async def prepare(self, topics: Sequence[str]) -> None:
         """Create what is missing, start the producer, and let it find each topic's leaders."""
-        if all(topic in self._topics for topic in topics):
-            return
-        async with self._making:
-            for topic in topics:
-                await self._learn(topic)
+        await self._open_writer().prepare(topics)
 
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Read these names and ``^`` patterns from now on; returns once partitions are assigned."""
@@ -212,12 +164,13 @@ class KafkaTransport:
         return self._reader
 
     def _open_log(self, admin: AIOKafkaAdminClient) -> KafkaLog:
+        writer = self._open_writer()
         return KafkaLog(
             admin,
             **self._reader_arguments(),
-            producer_arguments=self._producer_arguments(),
-            prepare=self.prepare,
-            refusal=self._refusal,
+            producer_arguments=writer.producer_arguments,
+            prepare=writer.prepare,
+            refusal=writer.refusal,
         )
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
@@ -248,90 +201,13 @@ class KafkaTransport:
 
     def _open_admin(self) -> AIOKafkaAdminClient:
         if self._admin is None:
-            raise TransportError(f"the connection to {self._config.url} is not open")
+            raise self._not_open()
         return self._admin
 
-    async def _made_ready(self, message: Message) -> AIOKafkaProducer:
-        """The producer, once the topic is known and takes the message.
+    def _open_writer(self) -> KafkaWriter:
+        if self._writer is None:
+            raise self._not_open()
+        return self._writer
 
-        Calls pass in their order: while a topic is learnt, none overtakes another.
-        """
-        async with self._making:
-            topic = self._topics.get(message.topic) or await self._learn(message.topic)
-            self._check(message, topic)
-            return await self._open_producer()
-
-    def _check(self, message: Message, topic: Topic) -> None:
-        most = self._config.max_message_bytes
-        if topic.max_message_bytes is not None:
-            overhead = len(message.key) + sum(map(len, message.headers.values())) + 512
-            most = min(most, max(topic.max_message_bytes - overhead, 0))
-        if len(message.payload) > most:
-            raise TransportError(
-                f"too large for {message.topic}: {len(message.payload)} bytes, at most {most}"
-            )
-
-    async def _learn(self, name: str) -> Topic:
-        admin = self._open_admin()
-        await self.ensure_topics([name])
-        topics = await kafka_topics.describe(admin, [name])
-        if name not in topics:
-            raise UnknownTopicOrPartitionError(f"the topic {name} was just created")
-        producer = await self._open_producer()
-        # All at once: told of one topic, it forgets those it was not told of.
-        await producer.client.set_topics([*self._topics, name])
-        await producer.partitions_for(name)  # or each message would ask, and some overtake others
-        self._topics[name] = topics[name]
-        return topics[name]
-
-    async def _open_producer(self) -> AIOKafkaProducer:  # within self._making
-        if self._producer is None:
-            producer = self._new_producer()
-            try:
-                await producer.start()
-            except BaseException:
-                await producer.stop()
-                raise
-            self._producer = producer
-        return self._producer
-
-    def _new_producer(self) -> AIOKafkaProducer:
-        return AIOKafkaProducer(**self._producer_arguments())
-
-    def _producer_arguments(self) -> dict[str, Any]:
-        return {
-            **self._connection,
-            "enable_idempotence": True,
-            "acks": "all",
-            "linger_ms": 0,
-            "max_batch_size": _BATCH_BYTES,
-            "max_request_size": self._config.max_message_bytes + RECORD_OVERHEAD_BYTES,
-            "partitioner": partition_for,
-        }
-
-    def _refusal(self, message: Message) -> str:
-        topic = self._topics.get(message.topic)
-        try:
-            if topic is not None:
-                self._check(message, topic)
-        except TransportError as error:
-            return str(error)
-        return ""
-
-    async def _give_up(self, producer: Any) -> None:
-        # After a fatal error it never sends again. Others that failed with it come here as well.
-        if self._producer is None or self._producer is not producer:
-            return
-        self._producer = None
-        self._topics.clear()  # its successor has yet to find their leaders
-        with suppress(KafkaError):
-            await producer.stop()
-
-
-def _is_final(error: KafkaError) -> bool:
-    """Whether the broker would answer the same to any producer."""
-    return (
-        isinstance(error, BrokerResponseError)
-        and not error.retriable
-        and not isinstance(error, _NEEDS_NEW_PRODUCER)
-    )
+    def _not_open(self) -> TransportError:
+        return TransportError(f"the connection to {self._config.url} is not open")

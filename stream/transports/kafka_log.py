@@ -9,7 +9,7 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,13 +22,13 @@ from stream.transports.kafka_connection import partition_for, record_headers
 from stream.transports.kafka_offsets import PartitionOffsets
 from stream.transports.kafka_reader import POLL_MS, KafkaReader
 from stream.transports.kafka_topics import describe
+from stream.transports.kafka_writer import stopped
 from stream.transports.transport import Delivery, Message, TransportError
 
 SESSION_TIMEOUT_MS = 6_000  # a member that is silent for longer loses its partitions
 TRANSACTION_TIMEOUT_MS = 15_000
 CLAIM_LIMIT_S = 20.0
 COMMIT_LIMIT_S = 5.0  # then the number is claimed anew
-STOP_LIMIT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,7 +77,7 @@ class KafkaLog(KafkaReader):
     async def close(self) -> None:
         """Leave the group; what is not committed comes again."""
         self._closed = True
-        await asyncio.gather(*(_stopped(one) for one in self._producers.values()))
+        await asyncio.gather(*(stopped(one) for one in self._producers.values()))
         await self.consumer.stop()
         self.inbox.close()
 
@@ -119,7 +119,7 @@ class KafkaLog(KafkaReader):
         try:
             async with asyncio.timeout(CLAIM_LIMIT_S):
                 if old is not None:
-                    await _stopped(old)
+                    await stopped(old)
                 producer = await self._started(number)
                 changelog = await self._changelog(number)
                 committed = await self._committed(number)
@@ -138,7 +138,7 @@ class KafkaLog(KafkaReader):
         try:
             await producer.start()
         except BaseException:
-            await _stopped(producer)
+            await stopped(producer)
             raise
         return producer
 
@@ -286,8 +286,3 @@ async def _alone(
         yield consumer
     finally:
         await consumer.stop()
-
-
-async def _stopped(producer: AIOKafkaProducer) -> None:
-    with suppress(KafkaError, TimeoutError, asyncio.CancelledError):
-        await asyncio.wait_for(producer.stop(), STOP_LIMIT_S)

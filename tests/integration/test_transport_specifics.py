@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from simulators.brokers.amqtt import Amqtt
 from simulators.brokers.broker import EmbeddedBroker
@@ -67,6 +69,57 @@ async def test_the_limit_of_a_kafka_topic_is_respected(kafka: str) -> None:
         with pytest.raises(TransportError, match="too large"):
             await writer.publish(Message(topic=small.topic, payload=large, key="x"))
         await writer.publish(small)
+
+
+@pytest.mark.parametrize("limit_bytes", [4_000_000, 20_000], ids=["waiting", "refused"])
+async def test_calls_keep_their_order_on_kafka_where_batches_wait_or_are_refused(
+    kafka: str, limit_bytes: int
+) -> None:
+    """A topic whose limit was lowered refuses what was joined, though not each for itself."""
+    site = Site("kafka", kafka, uuid.uuid4().hex[:8])
+    topic = site.topic("a")
+    wanted = [b"%06d" % number + bytes(1000) for number in range(600)]
+    async with site.open() as reader, site.open() as writer:
+        await reader.subscribe([topic])
+        await writer.publish(Message(topic=topic, payload=b"first", key="p.q"))
+        await lower(kafka, topic, limit_bytes)
+        async with asyncio.TaskGroup() as group:
+            for number, one in enumerate(wanted):
+                message = Message(topic=topic, payload=one, key="p.q")
+                group.create_task(writer.publish(message))
+                if number % 3 == 0:  # so that calls come while others wait
+                    await asyncio.sleep(0)
+        arrived = [delivery.payload[:6] for delivery in await take(reader, 1 + len(wanted))]
+    assert arrived == [b"first"[:6], *(one[:6] for one in wanted)]
+
+
+async def test_one_message_that_kafka_refuses_takes_no_other_with_it(kafka: str) -> None:
+    site = Site("kafka", kafka, uuid.uuid4().hex[:8])
+    topic = site.topic("a")
+    payloads = [b"first", *(bytes([at]) * (15_000 if at == 50 else 100) for at in range(100))]
+    async with site.open() as reader, site.open() as writer:
+        await reader.subscribe([topic])
+        await writer.publish(Message(topic=topic, payload=payloads[0], key="p.q"))
+        await lower(kafka, topic, 12_000)
+        ends = await asyncio.gather(
+            *(writer.publish(Message(topic=topic, payload=one, key="p.q")) for one in payloads[1:]),
+            return_exceptions=True,
+        )
+        arrived = [delivery.payload for delivery in await take(reader, 100)]
+    assert [at for at, end in enumerate(ends) if end is not None] == [50]
+    assert isinstance(ends[50], TransportError)
+    assert arrived == [one for one in payloads if len(one) < 15_000]
+
+
+async def lower(kafka: str, topic: str, limit_bytes: int) -> None:
+    """Set the limit of a topic's messages, behind the back of who knows the topic already."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.removeprefix("kafka://"))
+    await admin.start()
+    try:
+        limit = {"max.message.bytes": str(limit_bytes)}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, limit)])
+    finally:
+        await admin.close()
 
 
 async def test_state_on_kafka_is_read_from_its_beginning_by_everyone(kafka: str) -> None:
