@@ -48,6 +48,8 @@ class Inputs:
         self._routes: dict[str, Route] = {}
         self._own = not settings
         self._kafka = isinstance(topics, KafkaTopics)
+        shared = {topics.data("", kind, "").topic for kind in Kind} if self._kafka else ()
+        self._shared = frozenset(shared)  # by all modalities, which a header tells apart
         self._patterns = [(_pattern(one.topic, self._kafka), one) for one in settings]
         if self._own:
             self._add_own_topics(topics)
@@ -100,6 +102,8 @@ class Inputs:
     def _route_by_pattern(self, delivery: Delivery) -> Route | None:
         if delivery.topic in self._routes and not self._kafka:
             return self._routes[delivery.topic]
+        shared = delivery.topic in self._shared
+        named = delivery.headers.get(MODALITY_HEADER) if shared else None
         strange = None
         for pattern, settings in self._patterns:
             match = pattern.fullmatch(delivery.topic)
@@ -110,12 +114,13 @@ class Inputs:
             station = self._by_key.get(station, station)
             modality = _filled(settings.modality, captures)
             known = self._stations.get(station)
-            if known is not None and modality in known.modalities:
+            fits = named in (None, modality)
+            if known is not None and modality in known.modalities and fits:
                 route = Route(station=station, modality=modality, settings=settings)
                 key = f"{delivery.topic}|{modality}|{station}" if self._kafka else delivery.topic
                 self._routes[key] = route
                 return route
-            strange = modality if known is not None else strange
+            strange = (named or modality) if known is not None else strange
         if strange is not None:
             raise _belongs_nowhere("unknown_modality", delivery, strange)
         return None

@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.config import StationSettings
+from stream.input_settings import InputSettings
 from stream.inputs import MODALITY_HEADER, Inputs
 from stream.messages import Frame, Samples
-from stream.topics import MqttTopics
+from stream.topics import KafkaTopics, MqttTopics
 from stream.transports.topics import is_filter, matches
+from stream.transports.transport import Delivery
 from stream.wire import encode_frame, encode_samples
 from tests.mapping import (
     CELL,
@@ -164,6 +166,28 @@ def test_a_capture_inside_a_level_is_subscribed_to_as_the_whole_level() -> None:
 def test_a_captured_modality_that_the_station_does_not_have_is_unknown() -> None:
     entry = {**plain("{modality}"), "modality": "{modality}"}
     assert reason(mapped(entry), sent("leg", {})) == "unknown_modality"
+
+
+def test_formats_of_a_plant_on_our_own_kafka_topics_are_told_apart_by_the_header() -> None:
+    topic = "weldfusion.vectors.v1"
+    modalities = {name: {"kind": "vector", "rate_hz": 50} for name in ("arm", "gripper", "belt")}
+    station = StationSettings.model_validate({"id": CELL, "modalities": modalities})
+    entries = [{**plain(topic, values=f"/{one}"), "modality": one} for one in ("arm", "gripper")]
+    settings = [InputSettings.model_validate(entry) for entry in entries]
+    inputs = Inputs(settings, [station], KafkaTopics())
+    payload = {"t": TIME / MS, "arm": [1.0, 2.0], "gripper": [3.0]}
+
+    def of(name: str) -> Delivery:
+        return sent(topic, payload, key=KEY, headers={MODALITY_HEADER: name})
+
+    assert samples_of(inputs, of("arm")).values.tolist() == [[1.0, 2.0]]
+    assert samples_of(inputs, of("gripper")).values.tolist() == [[3.0]]
+    assert reason(inputs, of("belt")) == "unknown_modality"
+    foreign = sent(topic, payload, key=KEY)
+    assert inputs.route(foreign).modality == "arm"
+    elsewhere = mapped(plain("gateway.robots"), kafka=True)
+    other = sent("gateway.robots", {"t": 1, "q": [1.0]}, key=KEY, headers={MODALITY_HEADER: "x"})
+    assert elsewhere.route(other).modality == "arm"
 
 
 def test_a_mapped_kafka_topic_takes_its_station_from_the_key_or_the_topic() -> None:
