@@ -12,7 +12,7 @@ from stream.command import fail
 def check(
     file: Annotated[Path, typer.Argument(help="A YAML file with a kind: key at its top.")],
 ) -> None:
-    """Check a configuration file: worker, broker, train, scenario or recording.
+    """Check a configuration file: worker, bridge, broker, train, scenario or recording.
 
     Every wrong key is named with its path; no file that it names is opened.
     """
@@ -36,10 +36,11 @@ def settings_by_kind() -> dict[str, type[BaseModel]]:
     from simulators.recordings.mapping import RecordingMap
     from simulators.scenario import Scenario
     from simulators.training import TrainSettings
-    from stream.config import BrokerSettings, WorkerSettings
+    from stream.config import BridgeSettings, BrokerSettings, WorkerSettings
 
     return {
         "worker": WorkerSettings,
+        "bridge": BridgeSettings,
         "broker": BrokerSettings,
         "train": TrainSettings,
         "scenario": Scenario,

@@ -1,4 +1,4 @@
-"""The stream's commands: worker and watch; dlq is mounted beside them."""
+"""The stream's commands: worker, bridge and watch; dlq is mounted beside them."""
 
 import asyncio
 from pathlib import Path
@@ -32,6 +32,7 @@ def mount(app: typer.Typer) -> None:
     from stream.dlq_command import dlq
 
     app.command()(worker)
+    app.command()(bridge)
     app.command()(watch)
     app.add_typer(dlq, name="dlq")
 
@@ -66,6 +67,39 @@ def worker(
         asyncio.run(run_worker(settings, shadow))
     except (ConfigError, JournalError, TransportError, ValueError) as error:
         raise fail("worker", error) from error
+
+
+def bridge(
+    config: Annotated[Path, typer.Argument(help="A configuration with kind: bridge.")],
+    source: Annotated[
+        str | None, typer.Option("--from", help="MQTT's URL, instead of the configuration's.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--to", help="Kafka's URL, instead of the configuration's.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="path.to.key=value over the configuration; may be repeated."),
+    ] = None,
+    insecure: Insecure = False,
+) -> None:
+    """Carry the configured stations from MQTT into Kafka until SIGTERM, then drain and stop.
+
+    Payloads and headers go on as they came, keyed by station; each message is acknowledged to
+    MQTT once Kafka has it. Workers in one Kafka group then share the stations.
+
+    Example: weldfusion bridge configs/bridge-welding-single.yaml --from mqtt://localhost:1883
+    """
+    from stream.bridge import read_bridge, run_bridge
+    from stream.config import ConfigError
+    from stream.logs import configure_logs
+    from stream.transports.transport import TransportError
+
+    configure_logs()
+    try:
+        asyncio.run(run_bridge(read_bridge(config, assignments or [], source, target, insecure)))
+    except (ConfigError, TransportError, ValueError) as error:
+        raise fail("bridge", error) from error
 
 
 def watch(

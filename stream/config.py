@@ -1,4 +1,4 @@
-"""How a worker is configured: YAML in, frozen values or every mistake at once out."""
+"""How worker and bridge are configured: YAML in, frozen values or every mistake at once out."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -167,20 +167,12 @@ def _input_place(one: InputSettings, info: ValidationInfo) -> InputSettings:
     return one
 
 
-class WorkerSettings(Settings):
-    """A worker beside a broker: ``kind: worker``."""
+class PlantSettings(Settings):
+    """The stations that are served, and how their inputs are mapped."""
 
-    kind: Literal["worker"]
-    name: Name = "worker-1"
-    broker: BrokerConfig
     stations: tuple[StationSettings, ...]
     inputs: tuple[Annotated[InputSettings, AfterValidator(_input_place)], ...] = ()
-    model: ModelSettings = ModelSettings()
-    max_image_mpx: Positive = 16.0
     metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
-    status_interval_s: Positive = 5.0
-    state_retention_s: NotNegative = 600.0
-    state_dir: Path | None = None
 
     @field_validator("stations")
     @classmethod
@@ -195,6 +187,37 @@ class WorkerSettings(Settings):
         if twice:
             raise ValueError(f"listed twice: {', '.join(twice)}")
         return stations
+
+
+class WorkerSettings(PlantSettings):
+    """A worker beside a broker: ``kind: worker``."""
+
+    kind: Literal["worker"]
+    name: Name = "worker-1"
+    broker: BrokerConfig
+    model: ModelSettings = ModelSettings()
+    max_image_mpx: Positive = 16.0
+    status_interval_s: Positive = 5.0
+    state_retention_s: NotNegative = 600.0
+    state_dir: Path | None = None
+
+
+def _speaks(protocol: str) -> AfterValidator:
+    def check(broker: BrokerConfig) -> BrokerConfig:
+        if not broker.address.scheme.startswith((protocol, "memory")):
+            raise ValueError(f"must be a broker of {protocol}://, not {broker.address.scheme}://")
+        return broker
+
+    return AfterValidator(check)
+
+
+class BridgeSettings(PlantSettings):
+    """From MQTT into Kafka: ``kind: bridge``. Its stations and inputs are a worker's on MQTT."""
+
+    kind: Literal["bridge"]
+    name: Name = "bridge-1"
+    source: Annotated[BrokerConfig, _speaks("mqtt")] = Field(alias="from")
+    target: Annotated[BrokerConfig, _speaks("kafka")] = Field(alias="to")
 
 
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)  # a date that is none is a ValueError
@@ -237,12 +260,24 @@ def problems_of(error: ValidationError) -> list[str]:
 def _shown(error: ErrorDetails) -> str:
     """What was given; not what may be a secret: an unknown key's value, or a broker's URL."""
     given = error.get("input")
-    near_broker = not {"broker", "url"}.isdisjoint(error["loc"])
+    near_broker = not {"broker", "from", "to", "url"}.isdisjoint(error["loc"])
     secret = near_broker or error["type"] == "extra_forbidden"
     if secret or not isinstance(given, str | int | float | bool):
         return ""
     text = repr(given)
     return f" (got {text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + '…'})"
+
+
+def with_broker(
+    content: Mapping[str, Any], key: str, url: str | None, insecure: bool
+) -> dict[str, Any]:
+    """What the command line says of a broker over its section of the configuration."""
+    section = content.get(key, {})
+    if not isinstance(section, dict):
+        return dict(content)
+    given = {"url": url} if url else {}
+    allowed = {"insecure": True} if insecure else {}
+    return {**content, key: {**section, **given, **allowed}}
 
 
 def override(content: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from stream.alarms import Change, Condition
 from stream.station import Station
-from stream.topics import KafkaTopics, Topics
+from stream.topics import Address, KafkaTopics, Topics
 from stream.transports.transport import Delivery
 
 NAME_HEADER = "name"
@@ -24,6 +24,15 @@ class _Channel:
     station: str
 
 
+def channels(station: str, topics: Topics) -> dict[str, Address]:
+    """Where each kind of control message of a station comes from."""
+    return {
+        "simulation": topics.simulation(station),
+        "context": topics.context(station),
+        "reset": topics.command(station, "reset"),
+    }
+
+
 class Control:
     """Applies control messages to the stations that they name."""
 
@@ -31,11 +40,7 @@ class Control:
         self._kafka = isinstance(topics, KafkaTopics)
         self._channels: dict[tuple[str, str], _Channel] = {}
         for station in stations:
-            for kind, address in (
-                ("simulation", topics.simulation(station)),
-                ("context", topics.context(station)),
-                ("reset", topics.command(station, "reset")),
-            ):
+            for kind, address in channels(station, topics).items():
                 channel = _Channel(kind=kind, station=station)
                 self._channels[(address.topic, address.key)] = channel
             if not self._kafka:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -18,6 +18,7 @@ from stream.config import (
     override,
     parse,
     read_mapping,
+    with_broker,
 )
 from stream.courier import Courier, PlainCourier
 from stream.exactly_once import LogCourier
@@ -30,9 +31,6 @@ from stream.transports.mqtt_sessions import inflight_needed
 from stream.transports.open import open_sessions, open_transport
 from stream.transports.transport import Transport
 
-if TYPE_CHECKING:
-    from stream.pipeline import Pipeline
-
 log = structlog.get_logger(__name__)
 
 
@@ -43,13 +41,7 @@ def read_worker(
     content: dict[str, Any] = override(read_mapping(path), assignments)
     if content.get("kind") != "worker":
         raise ConfigError(str(path), [f"kind: must be 'worker', not {content.get('kind')!r}"])
-    if isinstance(content.get("broker", {}), dict):
-        given = dict(content.get("broker") or {})
-        if broker:
-            given["url"] = broker
-        if insecure:
-            given["insecure"] = True
-        content = {**content, "broker": given}
+    content = with_broker(content, "broker", broker, insecure)
     return parse(content, WorkerSettings, str(path))
 
 
@@ -69,17 +61,10 @@ async def run_worker(settings: WorkerSettings, shadow: bool = False) -> None:
     async with alone(settings), transport, open_courier(settings, transport) as courier:
         pipeline = Pipeline(settings, engine, transport, courier=courier, shadow=shadow)
         if settings.metrics_port is not None:
-            _serve(pipeline, settings.metrics_port)
+            pipeline.metrics.serve(settings.metrics_port)
         log.info("working", stations=[one.id for one in settings.stations])
         await pipeline.run(stop)
     log.info("stopped cleanly")
-
-
-def _serve(pipeline: "Pipeline", port: int) -> None:
-    try:
-        pipeline.metrics.serve(port)
-    except OSError as error:
-        raise ConfigError("metrics", [f"metrics_port: {port} cannot be opened: {error}"]) from error
 
 
 def as_shadow(settings: WorkerSettings) -> WorkerSettings:

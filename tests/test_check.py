@@ -27,7 +27,7 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
 
 def test_there_are_shipped_configurations_of_every_kind() -> None:
     said = " ".join(check(path).output for path in CONFIGS)
-    for kind in ("worker", "broker", "train", "scenario", "recording"):
+    for kind in ("worker", "bridge", "broker", "train", "scenario", "recording"):
         assert f"a valid {kind} configuration" in said
 
 
@@ -40,6 +40,17 @@ stations:
     modalities:
       camera: {kind: image, rate_hz: 15, size_px: [0, 256]}
       arm: {kind: vector, rate_hz: 125, samples: 32, channel: 6}
+"""
+BRIDGE = """
+kind: bridge
+from: {url: kafka://localhost}
+to: {url: kafka://localhost, partition: 3}
+broker: {url: mqtt://localhost}
+stations:
+  - id: acme/plant1/hall2/line3/cell4
+    modalities:
+      camera: {kind: picture, rate_hz: 15}
+inputs: [{topic: cam, modality: camera, format: jpeg}]
 """
 SCENARIO = """
 kind: scenario
@@ -76,6 +87,16 @@ colour: blue
                 "stations.0.modalities.arm.channel",
             ],
         ),
+        (
+            BRIDGE,
+            [
+                "from",
+                "to.partition",
+                "broker",
+                "stations.0.modalities.camera.kind",
+                "inputs.0.time",
+            ],
+        ),
         (SCENARIO, ["random.count", "random.severity", "random.faults.camera.1", "colour"]),
         (TRAIN, ["name", "latent", "training.minute", "precision", "colour"]),
         (
@@ -89,7 +110,7 @@ colour: blue
             ],
         ),
     ],
-    ids=["worker", "scenario", "train", "recording"],
+    ids=["worker", "bridge", "scenario", "train", "recording"],
 )
 def test_every_wrong_key_is_named_with_its_path_at_once(
     tmp_path: Path, text: str, paths: list[str]
@@ -106,7 +127,7 @@ def test_every_wrong_key_is_named_with_its_path_at_once(
     [
         ("kind: toaster\n", "kind: 'toaster' is none of"),
         ("name: x\n", "kind: None is none of"),
-        ("kind: [worker]\n", "is none of broker, recording, scenario, train, worker"),
+        ("kind: [worker]\n", "is none of bridge, broker, recording, scenario, train, worker"),
         ("- a\n", "must be a mapping with a 'kind' key"),
         ("a: [\n", "is not YAML"),
     ],

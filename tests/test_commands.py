@@ -20,6 +20,7 @@ from weldfusion import app
 TAUGHT = {
     "demo": ["--broker", "--seconds", "--seed", "--scenario", "--json", "--model"],
     "worker": ["CONFIG", "--broker", "--set", "--shadow", "--insecure"],
+    "bridge": ["CONFIG", "--from", "--to", "--set", "--insecure"],
     "replay": [
         *("RECORDING", "--to", "--station", "--speed", "--loop", "--keep-times"),
         *("--scenario", "--seed", "--seconds", "--force", "--insecure"),
@@ -35,6 +36,7 @@ TAUGHT = {
     "evaluate": ["CHECKPOINT", "--data", "--clean", "--seed", "--json"],
     "check": ["FILE"],
 }
+SHIPPED = Path(__file__).parents[1] / "configs"
 NOBODY = "mqtt://127.0.0.1:1"  # never reached: what is wrong is said before
 
 
@@ -179,10 +181,13 @@ def to_broker(command: str, broker: str | Path, tmp_path: Path, recorded: Path) 
         "watch": [broker],
         "demo": ["--broker", broker, "--recording", recorded, "--model", "none"],
         "worker": [worker, "--broker", broker],
+        "bridge": [SHIPPED / "bridge-welding-single.yaml", "--from", broker],
     }[command]
 
 
-@pytest.mark.parametrize("command", ["replay", "record", "inject", "watch", "demo", "worker"])
+@pytest.mark.parametrize(
+    "command", ["replay", "record", "inject", "watch", "demo", "worker", "bridge"]
+)
 def test_plaintext_beyond_this_machine_is_refused_unless_asked_for(
     tmp_path: Path, recorded: Path, command: str
 ) -> None:

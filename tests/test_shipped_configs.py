@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from simulators.check_command import settings_by_kind
+from stream.bridge import Crossing, read_bridge
 from stream.config import parse, read_mapping
+from stream.control import Control
 from stream.inputs import Inputs
 from stream.messages import Frame, Samples
-from stream.topics import MqttTopics
+from stream.topics import KafkaTopics, MqttTopics
 from stream.transports.transport import Delivery
 from stream.worker import read_worker
 
@@ -37,6 +39,16 @@ def test_a_worker_and_its_training_agree_on_the_modalities(name: str) -> None:
             assert trained[key]["channels"] == modality.channel_count
         else:
             assert tuple(trained[key]["size_px"]) == modality.size_px
+
+
+def test_the_bridge_carries_all_that_a_worker_of_the_station_takes_on_either_side() -> None:
+    bridge = Crossing(read_bridge(CONFIGS / "bridge-welding-single.yaml"))
+    stations = read_worker(CONFIGS / "worker-welding-single.yaml").stations
+    ids = [station.id for station in stations]
+    mqtt, kafka = MqttTopics(), KafkaTopics()
+    for topics, carried in ((mqtt, bridge.subscriptions()), (kafka, bridge.topics())):
+        inputs = Inputs((), stations, topics).subscriptions()
+        assert carried == sorted([*inputs, *Control(ids, topics).subscriptions()])
 
 
 def test_the_plain_json_example_reads_the_messages_in_its_comments() -> None:

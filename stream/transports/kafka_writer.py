@@ -28,7 +28,7 @@ from stream.transports import kafka_topics
 from stream.transports.broker import BrokerConfig
 from stream.transports.kafka_connection import partition_for, record_headers
 from stream.transports.kafka_topics import RECORD_OVERHEAD_BYTES, Topic
-from stream.transports.transport import Message, TransportError
+from stream.transports.transport import Message, TooLarge, TransportError
 
 STOP_LIMIT_S = 2.0
 _BACK_OFF_S = (0.25, 8.0)
@@ -138,7 +138,7 @@ class KafkaWriter:
         try:
             if topic is not None:
                 self._check(message, topic)
-        except TransportError as error:
+        except TooLarge as error:
             return str(error)
         return ""
 
@@ -195,7 +195,7 @@ class KafkaWriter:
                 await (await self._send(call.message))
                 call.end()
             except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
-                call.end(TransportError(f"too large for {topic}: {error}"))
+                call.end(TooLarge(f"too large for {topic}: {error}"))
             except KafkaError as error:
                 if _is_final(error):
                     call.end(TransportError(f"{self._config.url} refuses {topic}: {error}"))
@@ -216,7 +216,11 @@ class KafkaWriter:
         value = message.payload if message.payload or key is None else None
         producer = await self._made_ready(message)
         sent: asyncio.Future[Any] = await producer.send(
-            message.topic, value, key, headers=record_headers(message)
+            message.topic,
+            value,
+            key,
+            timestamp_ms=message.time_ns // 1_000_000 or None,
+            headers=record_headers(message),
         )
         return sent
 
@@ -235,7 +239,7 @@ class KafkaWriter:
             overhead = len(message.key) + sum(map(len, message.headers.values())) + 512
             most = min(most, max(topic.max_message_bytes - overhead, 0))
         if len(message.payload) > most:
-            raise TransportError(
+            raise TooLarge(
                 f"too large for {message.topic}: {len(message.payload)} bytes, at most {most}"
             )
 

@@ -9,7 +9,7 @@ from typing import Self
 
 from stream.transports.inbox import Inbox
 from stream.transports.topics import is_filter, is_name, matches
-from stream.transports.transport import Delivery, Message, TransportError
+from stream.transports.transport import Delivery, Message, TooLarge, TransportError
 
 # A publisher waits while a reader is this far behind, as an inflight window would make it.
 _MOST_READY = 4096
@@ -125,7 +125,7 @@ class _Session:
             payload=message.payload,
             key=message.key,
             headers=_headers(message),
-            broker_time_ns=now_ns,
+            broker_time_ns=message.time_ns or now_ns,
             received_ns=now_ns,
             retained=retained,
             position=self._count,
@@ -190,7 +190,7 @@ class MemoryTransport:
         if not is_name(message.topic):
             raise TransportError(f"nothing can be published to the topic {message.topic!r}")
         if len(message.payload) > self._max_message_bytes:
-            raise TransportError(
+            raise TooLarge(
                 f"too large for {message.topic}: {len(message.payload)} bytes, "
                 f"at most {self._max_message_bytes}"
             )

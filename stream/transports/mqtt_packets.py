@@ -12,7 +12,7 @@ from paho.mqtt.properties import Properties
 from stream.transports.broker import BrokerConfig, rejected
 from stream.transports.tls import explain, tls_context, tls_refusal
 from stream.transports.topics import is_name
-from stream.transports.transport import Message, TransportError
+from stream.transports.transport import Message, TooLarge, TransportError
 
 _BACK_OFF_S = (1, 16)
 _SESSION_EXPIRY_S = 24 * 3600
@@ -93,7 +93,10 @@ def message_properties(message: Message, packet: int = PacketTypes.PUBLISH) -> P
 
 
 def check(message: Message, most_bytes: int, most_packet_bytes: int) -> None:
-    """Raise TransportError for what must not be sent; the broker's own limit is 0 where unknown."""
+    """Raise TransportError for what must not be sent; the broker's own limit is 0 where unknown.
+
+    What is over a limit is TooLarge.
+    """
     if not is_name(message.topic):
         raise TransportError(f"nothing can be published to the topic {message.topic!r}")
     if most_packet_bytes:
@@ -101,7 +104,7 @@ def check(message: Message, most_bytes: int, most_packet_bytes: int) -> None:
         overhead += sum(len(name) + len(text) for name, text in message.headers.items())
         most_bytes = min(most_bytes, max(most_packet_bytes - overhead, 0))
     if len(message.payload) > most_bytes:
-        raise TransportError(
+        raise TooLarge(
             f"too large for {message.topic}: {len(message.payload)} bytes, at most {most_bytes}"
         )
 

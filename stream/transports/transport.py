@@ -10,9 +10,16 @@ class TransportError(Exception):
     """A broker that cannot be used as asked: says which, and what to do."""
 
 
+class TooLarge(TransportError):
+    """A message over the broker's limit: it will never be taken."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """Something to publish. An empty payload removes a retained or compacted value."""
+    """Something to publish. An empty payload removes a retained or compacted value.
+
+    ``time_ns`` is when it was received before; 0 where it is new. Only Kafka keeps it.
+    """
 
     topic: str
     payload: bytes
@@ -22,6 +29,7 @@ class Message:
     retain: bool = False
     qos: int = 1
     expiry_s: int | None = None
+    time_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +75,7 @@ class Transport(Protocol):
     async def publish(self, message: Message) -> None:
         """Return once the broker has acknowledged (QoS 0: once it was handed over).
 
-        Raises TransportError where the message is over the broker's limit.
+        Messages keep the order of the calls. Raises TooLarge where one is over the broker's limit.
         """
         ...
 
