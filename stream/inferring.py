@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
@@ -101,10 +102,10 @@ class Inferring:
             self._work.clear()
             deadline_ns = self._batcher.deadline_ns
             wait_s = None if deadline_ns is None else max(deadline_ns - self._now_ns(), 0) / 1e9
-            try:
-                await asyncio.wait_for(self._work.wait(), wait_s)
-            except TimeoutError:
-                continue
+            # not wait_for, which in Python 3.11 forgets to be cancelled now and then
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._work.wait()
         return self._ready.pop(0)
 
     def close(self) -> None:

@@ -54,15 +54,11 @@ class Publisher:
         while parcel is not None:
             parcels.append(parcel)
             try:
-                if parcel.urgent or len(parcels) >= WAITING:
+                if parcel.urgent or len(parcels) >= WAITING or loop.time() >= due_s:
                     parcel = self._queue.get_nowait()
-                else:
-                    wait_s = due_s - loop.time()
-                    parcel = (
-                        await asyncio.wait_for(self._queue.get(), wait_s)
-                        if wait_s > 0
-                        else self._queue.get_nowait()
-                    )
+                else:  # not wait_for, which in Python 3.11 forgets to be cancelled now and then
+                    async with asyncio.timeout_at(due_s):
+                        parcel = await self._queue.get()
             except (TimeoutError, asyncio.QueueEmpty):
                 return parcels, False
         return parcels, True

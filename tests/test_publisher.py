@@ -30,3 +30,17 @@ async def test_a_message_over_the_limit_is_counted_and_the_others_go_out() -> No
     assert heard == [b"first", b"last"]
     assert courier.dropped == {"unpublished": 1}
     assert metrics.registry.get_sample_value("weldfusion_unpublished_total") == 1
+
+
+async def test_a_publisher_that_is_cancelled_while_a_parcel_comes_in_ends() -> None:
+    async with open_transport(BrokerConfig(url="memory://cancelled")) as inside:
+        courier = PlainCourier(inside, [])
+        courier.interval_s = 60.0
+        publisher = Publisher(courier, inside, Metrics())
+        running = asyncio.create_task(publisher.run())
+        await publisher.put(Parcel())
+        await asyncio.sleep(0.01)  # it waits for more by now
+        await publisher.put(Parcel())
+        running.cancel()
+        await asyncio.wait({running}, timeout=5)
+        assert running.cancelled()

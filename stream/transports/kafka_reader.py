@@ -123,7 +123,8 @@ class KafkaReader:
         while not self._assigned.is_set():  # aiokafka raises what forbids the group here only
             self.consumer._coordinator.check_errors()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._assigned.wait(), POLL_MS / 1000)
+                async with asyncio.timeout(POLL_MS / 1000):
+                    await self._assigned.wait()
 
     async def read_once(self) -> None:
         """Fetch until every partition has answered, as long as nobody takes deliveries yet.

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -279,9 +278,21 @@ class KafkaWriter:
 
 
 async def stopped(producer: AIOKafkaProducer) -> None:
-    """Stop a producer, of which it is not known that it can still be."""
-    with suppress(KafkaError, TimeoutError, asyncio.CancelledError):
-        await asyncio.wait_for(producer.stop(), STOP_LIMIT_S)
+    """End a producer whatever has become of it; then it has no task and no connection left."""
+    await _within_limit(producer.stop())
+    # what had gone wrong with it may have ended that early
+    await _within_limit(producer._sender.close())
+    await _within_limit(producer.client.close())
+
+
+async def _within_limit(stopping: Coroutine[Any, Any, None]) -> None:
+    """Not wait_for and suppress: a task that was given up must not look as if we were."""
+    task = asyncio.ensure_future(stopping)
+    try:
+        await asyncio.wait({task}, timeout=STOP_LIMIT_S)
+    finally:
+        task.cancel()
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def _is_final(error: KafkaError) -> bool:

@@ -10,7 +10,8 @@ import pytest
 from stream.exactly_once import Assigned, LogError, LogEvent
 from stream.transports.broker import BrokerConfig
 from stream.transports.kafka import KafkaTransport
-from stream.transports.kafka_log import KafkaLog
+from stream.transports.kafka_connection import has_connection
+from stream.transports.kafka_log import KafkaLog, Token
 from stream.transports.transport import Delivery, Message
 from tests.integration.sites import LIMIT_S
 
@@ -73,6 +74,25 @@ async def test_groups_beside_one_another_keep_their_memories_apart(kafka: str) -
             await transport.log.commit(token, [kept], {topic: 1})
         assert (await one.log.claim(0)).changelog == {STATION: b"mine"}
         assert (await other.log.claim(0)).changelog == {STATION: b"yours"}
+
+
+async def test_a_producer_that_was_fenced_leaves_no_connection_behind(kafka: str) -> None:
+    url, group, topic = names(kafka)
+    config = BrokerConfig(url=url, group=group)
+    async with (
+        member(url, group, topic) as fenced,
+        KafkaTransport(config, transactional=True) as successor,
+    ):
+        token = (await fenced.log.claim(0)).token
+        assert isinstance(token, Token)
+        await successor.log.claim(0)
+        committing = asyncio.create_task(fenced.log.commit(token, [], {topic: 1}))
+        while not any("_do_add_offsets_to_txn" in repr(one) for one in asyncio.all_tasks()):
+            await asyncio.sleep(0)  # until it is about to be told
+        await fenced.log.claim(0)
+        with pytest.raises(LogError):
+            await committing
+        assert not has_connection(token.producer.client)
 
 
 async def test_a_number_is_delivered_from_where_it_was_begun_until_it_is_ended(kafka: str) -> None:
