@@ -13,7 +13,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.scene import Scene
 from tests.simulation.told import LATENTS
 
-KILLS, ZOMBIES, REFUSED_S = 20, 5, 15.0
+KILLS, ZOMBIES, REFUSED_S = 20, 8, 15.0
 _TOPIC, _LITERAL, _ANYONE = 2, 3, ("User:ANONYMOUS", "*")  # as Kafka's protocol numbers them
 _ALL, _WRITE, _DENY, _ALLOW = 2, 4, 2, 3
 

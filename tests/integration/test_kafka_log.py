@@ -87,7 +87,7 @@ async def test_a_producer_that_was_fenced_leaves_no_connection_behind(kafka: str
         assert isinstance(token, Token)
         await successor.log.claim(0)
         committing = asyncio.create_task(fenced.log.commit(token, [], {topic: 1}))
-        while not any("_do_add_offsets_to_txn" in repr(one) for one in asyncio.all_tasks()):
+        while not any("_do_add_offsets_to_txn" in repr(one) for one in asyncio.all_tasks()):  # noqa: ASYNC110
             await asyncio.sleep(0)  # until it is about to be told
         await fenced.log.claim(0)
         with pytest.raises(LogError):
