@@ -18,9 +18,9 @@ def window(number: int) -> Window:
 
 
 async def test_judging_that_is_cancelled_while_a_window_comes_in_ends() -> None:
-    settings = configuration("any")
+    settings = configuration("any", model={"max_wait_ms": 60_000})
     engine = Engine(settings.stations, settings.model)
-    inferring = Inferring(engine, 16, 60 * SECOND, time.time_ns)
+    inferring = Inferring(engine, settings.model, time.time_ns)
 
     async def tell(verdict: Verdict) -> None:
         raise AssertionError("nothing is due for a minute")
