@@ -9,7 +9,7 @@ through, the number is claimed anew: a crash and an error take the same way back
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self, TypeAlias
 
 import structlog
@@ -175,7 +175,7 @@ class LogCourier:
         # state, which is read anew each time, has no offset to be settled
         if delivery.offset is None or claim.topic(delivery.topic).read(delivery.offset):
             self._queued[delivery.topic] += 1
-            self._queue.put_nowait(delivery)
+            self._queue.put_nowait(replace(delivery, position=claim))
 
     def _reassign(self, numbers: frozenset[int]) -> None:
         self._assigned = numbers
@@ -234,11 +234,12 @@ class LogCourier:
 
     def _claim_of(self, parcel: Parcel) -> _Claim | None:
         """The claim that a parcel belongs to, None where that is over."""
-        if isinstance(parcel.grant, _Claim):
-            return parcel.grant if self._claims.get(parcel.grant.number) is parcel.grant else None
-        # what belongs to no station of ours is told by whoever owns where it came from
-        numbers = [one.partition for one in parcel.released if one.partition is not None]
-        return self._claims.get(numbers[0]) if numbers else None
+        claim = parcel.grant
+        if claim is None and parcel.released:  # it belongs to no station of ours
+            claim = parcel.released[0].position
+        if isinstance(claim, _Claim) and self._claims.get(claim.number) is claim:
+            return claim
+        return None
 
     async def _commit(self, claim: _Claim, parcels: Sequence[Parcel]) -> None:
         if self._claims.get(claim.number) is not claim:
