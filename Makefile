@@ -17,7 +17,7 @@ demo: $(STAMP)  ## the main job in about a minute; pass options as ARGS='--seed 
 test: $(STAMP)  ## every test, real brokers included; ARGS='--embedded-only' leaves those out
 	$(BIN)/pytest $(ARGS)
 
-bench: $(STAMP)  ## speed and memory as ratios; writes build/bench.json
+bench: $(STAMP)  ## speed, memory, delivery; writes build/bench.json; ARGS='--only exactly_once'
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 fuzz: $(STAMP)  ## damaged messages through a worker; writes build/fuzz.json; ARGS='50000 --seed 3'
