@@ -61,11 +61,12 @@ async def cuts(scene: Scene) -> None:
     """The way between one of two workers and the broker loses everything, then breaks."""
     broker = scene.broker
     assert isinstance(broker, ProxiedKafka)
-    async with Proxy(broker.proxy_port, broker.behind_proxy) as proxy:
-        await scene.hire()
-        await scene.hire(url=f"kafka://127.0.0.1:{broker.proxy_port}")
-        await scene.cut(proxy.hold, proxy.let_go)
-        await scene.cut(proxy.break_off, proxy.mend)
+    way = Proxy(broker.proxy_port, broker.behind_proxy)
+    proxy = await scene.lasting.enter_async_context(way)
+    await scene.hire()
+    await scene.hire(url=f"kafka://127.0.0.1:{broker.proxy_port}")
+    await scene.cut(proxy.hold, proxy.let_go)
+    await scene.cut(proxy.break_off, proxy.mend)
 
 
 async def refusals(scene: Scene) -> None:

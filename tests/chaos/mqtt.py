@@ -33,10 +33,10 @@ async def restarts(scene: Scene) -> None:
 async def cuts(scene: Scene) -> None:
     """The way between the worker and Mosquitto loses everything, then breaks."""
     port = free_port()
-    async with Proxy(port, scene.broker.port) as proxy:
-        await scene.hire(url=f"mqtt://127.0.0.1:{port}", keepalive_s=KEEPALIVE_S)
-        await scene.cut(proxy.hold, proxy.let_go)
-        await scene.cut(proxy.break_off, proxy.mend)
+    proxy = await scene.lasting.enter_async_context(Proxy(port, scene.broker.port))
+    await scene.hire(url=f"mqtt://127.0.0.1:{port}", keepalive_s=KEEPALIVE_S)
+    await scene.cut(proxy.hold, proxy.let_go)
+    await scene.cut(proxy.break_off, proxy.mend)
 
 
 async def broker_kills(scene: Scene) -> None:

@@ -106,8 +106,9 @@ async def played(name: str, seed: int, folder: Path, show: Show) -> Outcome:
                     slice_s=SECONDS / (one.blows + 1),
                     show=note,
                 )
-                stuck = await _told_through(scene, one.plot, wanted)
-                await asyncio.sleep(AFTERWARDS_S)
+                async with scene.lasting:
+                    stuck = await _told_through(scene, one.plot, wanted)
+                    await asyncio.sleep(AFTERWARDS_S)
             verdict = await _verdict(broker, wanted, mes)
     scene.counts["self_ended"] = sum(len(worker.ends) for worker in workers.all)
     return Outcome(

@@ -5,6 +5,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -36,6 +37,7 @@ class Scene:
     workers: Workers
     slice_s: float
     show: Callable[[str], None]
+    lasting: AsyncExitStack = field(default_factory=AsyncExitStack)  # until all is told
     counts: Counter[str] = field(default_factory=Counter)
     recoveries_s: list[float] = field(default_factory=list)
     _gate_s: float = 0.0
