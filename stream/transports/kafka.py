@@ -130,7 +130,11 @@ class KafkaTransport:
 
     async def prepare(self, topics: Sequence[str]) -> None:
         """Create what is missing, start the producer, and let it find each topic's leaders."""
-        await self._open_writer().prepare(topics)
+        try:
+            await self._open_writer().prepare(topics)
+        except KafkaError as error:
+            names = ", ".join(topics)
+            raise TransportError(f"{self._config.url}: {names} are not ready: {error}") from error
 
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Read these names and ``^`` patterns from now on; returns once partitions are assigned."""
