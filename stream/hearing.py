@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from stream.messages import Heard, Reading, Samples, Window
 
-_Refused: TypeAlias = tuple[int, int, str, str, int]  # epoch, time, modality, label, samples
+_Refused: TypeAlias = tuple[int, int, str, str]  # epoch, time, modality, label
 NOT_MALFORMED = frozenset({"late", "duplicate", "overflow", "jump"})
 
 
@@ -19,7 +19,7 @@ class Hearing:
 
     def __init__(self, modalities: Iterable[str]) -> None:
         self._payload = dict.fromkeys(modalities, 1)
-        self._refused: list[_Refused] = []
+        self._refused = Counter[_Refused]()  # samples; summed, for windows may be long in coming
 
     def hear(self, reading: Reading) -> None:
         """Learn how many samples a payload of a modality holds."""
@@ -29,7 +29,7 @@ class Hearing:
     def refuse(self, modality: str, reason: str, samples: int, reached: tuple[int, int]) -> None:
         """Count refused samples; ``reached`` is the epoch and time that their modality has."""
         label = reason if reason in NOT_MALFORMED else "malformed"
-        self._refused.append((*reached, modality, label, samples))
+        self._refused[(*reached, modality, label)] += samples
 
     def refuse_payload(self, modality: str, reason: str, reached: tuple[int, int]) -> None:
         """Count a payload that never became a reading, as if it held what the others hold."""
@@ -39,19 +39,22 @@ class Hearing:
         """What was heard up to this window and not taken before."""
         until = (window.epoch, window.anchor_ns)
         refused: dict[str, Counter[str]] = {}
-        for *_, modality, label, samples in (one for one in self._refused if one[:2] <= until):
-            refused.setdefault(modality, Counter())[label] += samples
-        self._refused = [one for one in self._refused if one[:2] > until]
+        for one in [one for one in self._refused if one[:2] <= until]:
+            *_, modality, label = one
+            refused.setdefault(modality, Counter())[label] += self._refused.pop(one)
         return Heard(refused=refused, payload=dict(self._payload), lags_ns=lags_ns)
 
     def snapshot(self) -> dict[str, Any]:
         """Its memory as plain data."""
-        return {"payload": dict(self._payload), "refused": [list(one) for one in self._refused]}
+        refused = [[*one, samples] for one, samples in self._refused.items()]
+        return {"payload": dict(self._payload), "refused": refused}
 
     def restore(self, memory: Mapping[str, Any]) -> None:
         """Take a snapshot back."""
         self._payload = dict(memory["payload"])
-        self._refused = [
-            (epoch, time_ns, modality, label, samples)
-            for epoch, time_ns, modality, label, samples in memory["refused"]
-        ]
+        self._refused = Counter(
+            {
+                (epoch, time_ns, modality, label): samples
+                for epoch, time_ns, modality, label, samples in memory["refused"]
+            }
+        )
