@@ -4,6 +4,7 @@ One SQLite file. Each write is one transaction: after a crash it holds all of it
 """
 
 import sqlite3
+import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -41,10 +42,12 @@ class Kept:
 
 
 class Journal:
-    """One worker's file; nobody else can open it meanwhile."""
+    """One worker's file; nobody else can open it meanwhile. Any thread may call."""
 
     def __init__(self, path: Path) -> None:
         """Open or create ``path``. Raises JournalError."""
+        # SQLite ends the process where a file is closed that another thread is writing to.
+        self._alone = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=0, check_same_thread=False)
@@ -67,11 +70,12 @@ class Journal:
 
     def read(self) -> Kept:
         """Return everything. Raises JournalError where a row cannot be read."""
-        rows = self._database.execute("SELECT number, delivery FROM deliveries ORDER BY number")
-        deliveries = {number: _delivery(data) for number, data in rows}
-        rows = self._database.execute("SELECT station, memory FROM memories")
-        memories = {station: unpacked(data) for station, data in rows}
-        known = dict(self._database.execute("SELECT number, digest FROM known ORDER BY number"))
+        with self._alone:
+            rows = self._database.execute("SELECT number, delivery FROM deliveries ORDER BY number")
+            deliveries = {number: _delivery(data) for number, data in rows}
+            rows = self._database.execute("SELECT station, memory FROM memories")
+            memories = {station: unpacked(data) for station, data in rows}
+            known = dict(self._database.execute("SELECT number, digest FROM known ORDER BY number"))
         return Kept(deliveries=deliveries, memories=memories, known=known)
 
     def write(
@@ -82,7 +86,7 @@ class Journal:
         known: Mapping[int, bytes] = NOTHING_KNOWN,
     ) -> None:
         """Keep new deliveries, memories and digests, and forget what is gone, all at once."""
-        with self._database:
+        with self._alone, self._database:
             self._database.executemany(
                 "INSERT INTO deliveries VALUES (?, ?)",
                 [(number, _packed_delivery(one)) for number, one in new.items()],
@@ -101,16 +105,17 @@ class Journal:
 
     def forget_others(self, stations: Collection[str]) -> None:
         """Forget what is remembered of stations that are not configured any more."""
-        known = [name for (name,) in self._database.execute("SELECT station FROM memories")]
-        with self._database:
+        with self._alone, self._database:
+            known = [name for (name,) in self._database.execute("SELECT station FROM memories")]
             self._database.executemany(
                 "DELETE FROM memories WHERE station = ?",
                 [(name,) for name in known if name not in stations],
             )
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._database.close()
+        """Let go of the file, once what is being written is there."""
+        with self._alone:
+            self._database.close()
 
     def __enter__(self) -> Self:
         return self

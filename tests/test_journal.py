@@ -2,7 +2,9 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +183,26 @@ async def test_what_comes_again_although_it_was_kept_is_taken_once_and_counted(
     assert [one.payload for one in again] == [b"news"]
     assert second.courier.dropped == {"redelivered": 2}
     second.journal.close()
+
+
+def test_a_journal_is_closed_only_once_what_another_thread_writes_is_there(tmp_path: Path) -> None:
+    path, begun, may_end = tmp_path / "w.sqlite", threading.Event(), threading.Event()
+
+    class Slow(dict[str, Mapping[str, Any]]):
+        def items(self) -> Any:
+            begun.set()
+            may_end.wait()
+            return super().items()
+
+    journal = Journal(path)
+    with ThreadPoolExecutor() as threads:
+        written = threads.submit(journal.write, {1: delivery(1)}, [], Slow({STATION: MEMORY}))
+        begun.wait()
+        closed = threads.submit(journal.close)
+        early = wait([closed], timeout=0.1).done
+        may_end.set()
+        written.result()
+        closed.result()
+    assert not early
+    with Journal(path) as journal:
+        assert journal.read().memories == {STATION: MEMORY}
