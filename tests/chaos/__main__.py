@@ -7,15 +7,26 @@ broker. What workers and brokers said lies below build/chaos.
 import argparse
 import asyncio
 import json
+import logging
+import shutil
 import statistics
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import structlog
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from tests.chaos.mes import Mes
 from tests.chaos.mqtt import shipped_limits
@@ -37,8 +48,12 @@ def main() -> int:
     if not names:
         parser.error(f"no such story: {arguments.only}")
     begun_s = time.monotonic()
-    outcomes = {name: one for name in names if (one := told_of(name, arguments.seed))}
-    report = reported(outcomes) | {"seed": arguments.seed}
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    with Console(stderr=True).status("what has to be told"):
+        wanted_of(arguments.seed)
+    outcomes = asyncio.run(all_told(names, arguments.seed))
+    report = {"seed": arguments.seed, **reported(outcomes)}
     report["seconds"] = round(time.monotonic() - begun_s)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=2) + "\n")
@@ -48,22 +63,48 @@ def main() -> int:
     return int(bool(wrong))
 
 
-def told_of(name: str, seed: int) -> Outcome:
-    """Play one story with a progress bar, and print a line of its result."""
-    columns = (TextColumn("{task.description:45}"), BarColumn(), MofNCompleteColumn())
+async def all_told(names: list[str], seed: int) -> dict[str, Outcome]:
+    """Play the stories of both brokers at the same time, each broker's one after another."""
+    # what clients say of broken connections would tear the bars
+    logging.basicConfig(filename=FOLDER / "clients.log", force=True)
+    structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
+    outcomes: dict[str, Outcome] = {}
+    columns = (TextColumn("{task.description:40}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(f"{name}: what has to be told", total=None)
-        progress.update(task, total=len(wanted_of(seed).windows))
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        async with asyncio.TaskGroup() as tasks:
+            for broker in brokers(names):
+                mine = [name for name in names if name.startswith(broker)]
+                tasks.create_task(_one_by_one(mine, seed, progress, outcomes))
+    return {name: outcomes[name] for name in names}
 
-        def show(what: str, mes: Mes) -> None:
+
+async def _one_by_one(
+    names: list[str], seed: int, progress: Progress, outcomes: dict[str, Outcome]
+) -> None:
+    for name in names:
+        task = progress.add_task(name, total=len(wanted_of(seed).windows))
+
+        def show(what: str, mes: Mes, name: str = name, task: TaskID = task) -> None:
             progress.update(task, description=f"{name}: {what}", completed=len(mes.windows))
 
-        outcome = asyncio.run(played(name, seed, FOLDER / name.replace("/", "-"), show))
-    figures = {**outcome.counts, **outcome.verdict.figures}
+        one = outcomes[name] = await played(name, seed, FOLDER / name.replace("/", "-"), show)
+        progress.remove_task(task)
+        print(f"{name} (seed {seed}): {in_words(one)}", flush=True)
+
+
+def brokers(names: Iterable[str]) -> list[str]:
+    """Whose stories these are."""
+    return list(dict.fromkeys(name.partition("/")[0] for name in names))
+
+
+def in_words(one: Outcome) -> str:
+    """A story's figures in a line."""
+    figures = {**one.counts, **one.verdict.figures}
     told = ", ".join(f"{kind} {many}" for kind, many in figures.items() if many or kind in WRONG)
-    print(f"{name} (seed {seed}): {told}; {outcome.seconds:.0f} s", flush=True)
-    return outcome
+    if one.recoveries_s:
+        told += f", {statistics.median(one.recoveries_s):.1f} s to the first window (median)"
+    return f"{told}; {one.seconds:.0f} s"
 
 
 def complaints(name: str, outcome: Outcome) -> list[str]:
@@ -77,7 +118,7 @@ def complaints(name: str, outcome: Outcome) -> list[str]:
 def reported(outcomes: dict[str, Outcome]) -> dict[str, Any]:
     """All figures, by broker; what is not judged has a place of its own."""
     report: dict[str, Any] = {}
-    for broker in dict.fromkeys(name.partition("/")[0] for name in outcomes):
+    for broker in brokers(outcomes):
         mine = {name: one for name, one in outcomes.items() if name.startswith(broker)}
         judged = [one for name, one in mine.items() if STORIES[name].judged]
         report[broker] = summed(judged)

@@ -9,21 +9,12 @@ from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 
 from simulators.brokers.broker import free_port
 from simulators.brokers.kafka import Kafka
-from tests.chaos.proxy import Proxy
-from tests.chaos.scene import Scene
+from tests.chaos.scene import AFTERGLOW_S, Scene, Stuck
 from tests.simulation.told import LATENTS
 
-KILLS, ZOMBIES, REFUSED_S = 20, 8, 15.0
+ZOMBIES, REFUSED_S = 8, 15.0
 _TOPIC, _LITERAL, _ANYONE = 2, 3, ("User:ANONYMOUS", "*")  # as Kafka's protocol numbers them
 _ALL, _WRITE, _DENY, _ALLOW = 2, 4, 2, 3
-
-
-async def kills(scene: Scene) -> None:
-    """A worker is killed again and again in the middle of its work."""
-    (worker,) = await scene.hire()
-    for _ in range(KILLS):
-        await scene.blow_falls()
-        await scene.kill(worker)
 
 
 async def zombies(scene: Scene) -> None:
@@ -61,16 +52,14 @@ async def cuts(scene: Scene) -> None:
     """The way between one of two workers and the broker loses everything, then breaks."""
     broker = scene.broker
     assert isinstance(broker, ProxiedKafka)
-    way = Proxy(broker.proxy_port, broker.behind_proxy)
-    proxy = await scene.lasting.enter_async_context(way)
+    proxy = await scene.way(broker.proxy_port, broker.behind_proxy)
     await scene.hire()
-    await scene.hire(url=f"kafka://127.0.0.1:{broker.proxy_port}")
-    await scene.cut(proxy.hold, proxy.let_go)
-    await scene.cut(proxy.break_off, proxy.mend)
+    (behind,) = await scene.hire(url=f"kafka://127.0.0.1:{broker.proxy_port}")
+    await scene.cut(proxy, behind)
 
 
 async def refusals(scene: Scene) -> None:
-    """For a while nobody may write latents, whom two workers commit with everything else."""
+    """For a while nobody may write latents, which two workers commit with everything else."""
     await scene.hire(2)
     admin = AIOKafkaAdminClient(bootstrap_servers=f"127.0.0.1:{scene.broker.port}")
     await admin.start()
@@ -81,7 +70,11 @@ async def refusals(scene: Scene) -> None:
         await scene.blow_falls()
         scene.count("refusals")
         await admin._send_to_controller(CreateAclsRequest(*rule, _WRITE, _DENY))
+        await asyncio.sleep(AFTERGLOW_S)
+        told = len(scene.mes.windows)
         await asyncio.sleep(REFUSED_S)
+        if len(scene.mes.windows) > told:
+            raise Stuck("latents were told although nobody may write them")
         await admin._send_to_controller(DeleteAclsRequest(*rule, _WRITE, _DENY))
         await scene.told_since(time.monotonic())
     await admin.close()

@@ -4,22 +4,12 @@ from pathlib import Path
 
 from simulators.brokers.broker import free_port
 from simulators.brokers.mosquitto import Mosquitto
-from tests.chaos.proxy import Proxy
 from tests.chaos.scene import Scene
 
-KILLS = 20
 # Short of the time after which a stream counts as silent: a cut must not be taken for silence.
 KEEPALIVE_S = 5
 _SHIPPED = Path("docker/mosquitto.conf")
 _LIMITS = ("max_", "autosave_interval", "persistent_client_expiration", "set_tcp_nodelay")
-
-
-async def kills(scene: Scene) -> None:
-    """The worker is killed again and again in the middle of its work."""
-    (worker,) = await scene.hire()
-    for _ in range(KILLS):
-        await scene.blow_falls()
-        await scene.kill(worker)
 
 
 async def restarts(scene: Scene) -> None:
@@ -33,10 +23,9 @@ async def restarts(scene: Scene) -> None:
 async def cuts(scene: Scene) -> None:
     """The way between the worker and Mosquitto loses everything, then breaks."""
     port = free_port()
-    proxy = await scene.lasting.enter_async_context(Proxy(port, scene.broker.port))
-    await scene.hire(url=f"mqtt://127.0.0.1:{port}", keepalive_s=KEEPALIVE_S)
-    await scene.cut(proxy.hold, proxy.let_go)
-    await scene.cut(proxy.break_off, proxy.mend)
+    proxy = await scene.way(port, scene.broker.port)
+    (worker,) = await scene.hire(url=f"mqtt://127.0.0.1:{port}", keepalive_s=KEEPALIVE_S)
+    await scene.cut(proxy, worker)
 
 
 async def broker_kills(scene: Scene) -> None:

@@ -17,43 +17,41 @@ from tests.simulation.story import Hall, Sent
 from tests.simulation.told import FAULTS, LATENTS
 
 MOST_AT_ONCE = 50
+TICK_S = 0.01
+HESITANT = 0.05  # of the usual pace: slow, but nobody is to take it for silence
 
 
 class Plant:
-    """Sends everything in order, as it happens or later; waits where its story has a gate."""
+    """Sends everything in order, as it happens or later; hesitates beyond the story's gate."""
 
     def __init__(self, story: Sequence[Sent], transport: Transport) -> None:
         self._rest = deque(story)
         self._transport = transport
         self._gate_s = math.inf
-        self._gate_moved = asyncio.Event()
-        self._begun_s = 0.0
+        self._story_s = 0.0
+        self._looked_s = 0.0
 
-    def wait_at(self, gate_s: float) -> None:
-        """Send nothing that happens later in the story, until told anew."""
+    def hurry_until(self, gate_s: float) -> None:
+        """Tell what happens up to this second of the story as it happens, and the rest slowly."""
         self._gate_s = gate_s
-        self._gate_moved.set()
 
     async def feed(self) -> None:
-        """Send the story, whose seconds take as long as ours."""
-        self._begun_s = time.monotonic()
+        """Send the story, whose seconds take as long as ours unless it has to wait."""
+        self._looked_s = time.monotonic()
         while self._rest:
-            await self._pass_gate(self._rest[0].at_s)
-            await asyncio.sleep(self._begun_s + self._rest[0].at_s - time.monotonic())
-            await asyncio.gather(*(self._transport.publish(one.message) for one in self._due()))
+            self._go_on()
+            due: list[Sent] = []
+            while self._rest and self._rest[0].at_s <= self._story_s and len(due) < MOST_AT_ONCE:
+                due.append(self._rest.popleft())
+            await asyncio.gather(*(self._transport.publish(one.message) for one in due))
+            await asyncio.sleep(0 if due else TICK_S)
 
-    async def _pass_gate(self, at_s: float) -> None:
-        while at_s > self._gate_s:
-            self._gate_moved.clear()
-            await self._gate_moved.wait()
-            self._begun_s = time.monotonic() - at_s
-
-    def _due(self) -> list[Sent]:
-        until_s = min(time.monotonic() - self._begun_s, self._gate_s)
-        due = [self._rest.popleft()]
-        while self._rest and self._rest[0].at_s <= until_s and len(due) < MOST_AT_ONCE:
-            due.append(self._rest.popleft())
-        return due
+    def _go_on(self) -> None:
+        """Let the story's clock run on, in haste up to the gate."""
+        now_s = time.monotonic()
+        passed_s, self._looked_s = now_s - self._looked_s, now_s
+        hasty_s = min(passed_s, max(self._gate_s - self._story_s, 0.0))
+        self._story_s += hasty_s + (passed_s - hasty_s) * HESITANT
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from stream.topics import topics_for
 from tests.chaos import kafka, mqtt
 from tests.chaos.mes import Mes, committed
 from tests.chaos.plant import Plant, around
-from tests.chaos.scene import Plot, Scene, Stuck
+from tests.chaos.scene import KILLS, Plot, Scene, Stuck, kills
 from tests.chaos.verdict import Verdict, on_kafka, on_mqtt
 from tests.chaos.workers import Workers, employed
 from tests.simulation.run import play
@@ -28,7 +27,7 @@ from tests.simulation.story import again_and_again, hall, story
 from tests.simulation.told import FAULTS, LATENTS, Told
 
 HALL = hall("one", "two", "three", "four", "five", partitions=4)  # two share a number
-SECONDS = 72.0
+SECONDS = 60.0
 IDLE_TIMEOUT_MS = 15_000  # longer than any outage in which the plant cannot send
 QUIET_S = 35.0  # so long nothing new: nothing more will come
 AFTERWARDS_S = 3.0  # for what may come twice
@@ -45,13 +44,13 @@ class Story:
 
 
 STORIES = {
-    "kafka/kills": Story(plot=kafka.kills, broker=Kafka, blows=kafka.KILLS),
+    "kafka/kills": Story(plot=kills, broker=Kafka, blows=KILLS),
     "kafka/zombies": Story(plot=kafka.zombies, broker=Kafka, blows=kafka.ZOMBIES),
     "kafka/restarts": Story(plot=kafka.restarts, broker=Kafka, blows=3),
     "kafka/rebalances": Story(plot=kafka.rebalances, broker=Kafka, blows=4),
     "kafka/cuts": Story(plot=kafka.cuts, broker=kafka.ProxiedKafka, blows=2),
     "kafka/refusals": Story(plot=kafka.refusals, broker=kafka.GuardedKafka, blows=2),
-    "mqtt/kills": Story(plot=mqtt.kills, broker=mqtt.ShippedMosquitto, blows=mqtt.KILLS),
+    "mqtt/kills": Story(plot=kills, broker=mqtt.ShippedMosquitto, blows=KILLS),
     "mqtt/restarts": Story(plot=mqtt.restarts, broker=mqtt.ShippedMosquitto, blows=4),
     "mqtt/cuts": Story(plot=mqtt.cuts, broker=mqtt.ShippedMosquitto, blows=2),
     "mqtt/broker-kills": Story(
@@ -83,10 +82,9 @@ def wanted_of(seed: int) -> Told:
 
 
 async def played(name: str, seed: int, folder: Path, show: Show) -> Outcome:
-    """Play a story in a folder of its own; ``show`` is told whatever happens."""
+    """Play a story in a new folder; ``show`` is told whatever happens."""
     begun_s, one, wanted = time.monotonic(), STORIES[name], wanted_of(seed)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)  # noqa: ASYNC240
+    folder.mkdir()  # noqa: ASYNC240
     mes, workers = Mes(), Workers(folder, cells=HALL.cells, idle_timeout_ms=IDLE_TIMEOUT_MS)
     with (folder / "blows.log").open("w", buffering=1) as log:
 
@@ -95,7 +93,11 @@ async def played(name: str, seed: int, folder: Path, show: Show) -> Outcome:
             show(what, mes)
 
         async with running(one.broker(directory=folder / "broker")) as broker:
-            async with around(broker.url, mes, HALL) as plant_side, employed(workers):
+            async with (
+                around(broker.url, mes, HALL) as plant_side,
+                contextlib.AsyncExitStack() as ways,
+                employed(workers),
+            ):
                 sent = story(seed, SECONDS, topics_for(broker.url), HALL, again_and_again)
                 scene = Scene(
                     broker=broker,
@@ -103,12 +105,12 @@ async def played(name: str, seed: int, folder: Path, show: Show) -> Outcome:
                     plant=Plant(sent, plant_side),
                     mes=mes,
                     workers=workers,
+                    ways=ways,
                     slice_s=SECONDS / (one.blows + 1),
                     show=note,
                 )
-                async with scene.lasting:
-                    stuck = await _told_through(scene, one.plot, wanted)
-                    await asyncio.sleep(AFTERWARDS_S)
+                stuck = await _told_through(scene, one.plot, wanted)
+                await asyncio.sleep(AFTERWARDS_S)
             verdict = await _verdict(broker, wanted, mes)
     scene.counts["self_ended"] = sum(len(worker.ends) for worker in workers.all)
     return Outcome(
@@ -132,19 +134,19 @@ async def running(broker: EmbeddedBroker) -> AsyncIterator[EmbeddedBroker]:
 
 async def _told_through(scene: Scene, plot: Plot, wanted: Told) -> str:
     """Play the plot while the plant sends, and wait until everything is told; what did not come."""
-    scene.plant.wait_at(-1.0)
-    feeding = asyncio.create_task(scene.plant.feed())
     try:
         await plot(scene)
         scene.show("calm")
-        scene.plant.wait_at(SECONDS + 1.0)
-        await feeding
+        scene.plant.hurry_until(SECONDS + 1.0)
+        assert scene.feeding is not None
+        await scene.feeding
         await _everything(scene, wanted)
     except Stuck as error:
         scene.show(str(error))
         return str(error)
     finally:
-        feeding.cancel()
+        if scene.feeding is not None:
+            scene.feeding.cancel()
     return ""
 
 

@@ -14,12 +14,13 @@ import numpy as np
 from simulators.brokers.broker import EmbeddedBroker
 from tests.chaos.mes import Mes
 from tests.chaos.plant import Plant
+from tests.chaos.proxy import Proxy
 from tests.chaos.workers import Worker, Workers
 
 # What a worker told that is gone is heard within this; none starts within it.
 AFTERGLOW_S = 0.5
 PATIENCE_S = 90.0
-CUT_S = 30.0
+KILLS, CUT_S = 20, 30.0
 
 
 class Stuck(Exception):
@@ -28,18 +29,19 @@ class Stuck(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Scene:
-    """One story on one broker. ``slices`` are as many as its plot has blows, and one more."""
+    """One story on one broker; between two blows lie ``slice_s`` seconds of it."""
 
     broker: EmbeddedBroker
     random: np.random.Generator
     plant: Plant
     mes: Mes
     workers: Workers
+    ways: AsyncExitStack  # what has to stand until the last worker has gone
     slice_s: float
     show: Callable[[str], None]
-    lasting: AsyncExitStack = field(default_factory=AsyncExitStack)  # until all is told
     counts: Counter[str] = field(default_factory=Counter)
     recoveries_s: list[float] = field(default_factory=list)
+    feeding: asyncio.Task[None] | None = None
     _gate_s: float = 0.0
 
     async def hire(self, many: int = 1, url: str = "", **broker: Any) -> list[Worker]:
@@ -72,9 +74,11 @@ class Scene:
         )
 
     async def blow_falls(self) -> None:
-        """The plant goes on with its story; return at a moment that nobody chose."""
+        """The plant begins or goes on with its story; return at a moment that nobody chose."""
         self._gate_s += self.slice_s
-        self.plant.wait_at(self._gate_s)
+        self.plant.hurry_until(self._gate_s)
+        if self.feeding is None:  # by now somebody listens
+            self.feeding = asyncio.create_task(self.plant.feed())
         await asyncio.sleep(self.random.uniform(0.05, min(1.5, self.slice_s)))
 
     def count(self, blow: str) -> None:
@@ -111,16 +115,28 @@ class Scene:
         await asyncio.to_thread(self.broker.start)
         await self.told_since(time.monotonic())
 
-    async def cut(
-        self, close: Callable[[], Awaitable[None]], mend: Callable[[], Awaitable[None]]
-    ) -> None:
-        """Cut the way to the broker amid the stream, and mend it."""
-        await self.blow_falls()
-        self.count("cuts")
-        await close()
-        await asyncio.sleep(CUT_S)
-        await mend()
-        await self.told_since(time.monotonic())
+    async def way(self, port: int, target_port: int) -> Proxy:
+        """A way to the broker that can be cut."""
+        return await self.ways.enter_async_context(Proxy(port, target_port))
+
+    async def cut(self, proxy: Proxy, worker: Worker) -> None:
+        """Whatever is sent is lost for a while, and arrives late; then the way breaks as well."""
+        for close, mend in ((proxy.hold, proxy.let_go), (proxy.break_off, proxy.mend)):
+            await self.blow_falls()
+            self.count("cuts")
+            await close()
+            await asyncio.sleep(CUT_S)
+            await mend()
+            await self.told_since(time.monotonic())
+            await self.until(lambda: self.serves(worker), "the one cut off, at work again")
 
 
 Plot: TypeAlias = Callable[[Scene], Awaitable[None]]
+
+
+async def kills(scene: Scene) -> None:
+    """A worker is killed again and again in the middle of its work."""
+    (worker,) = await scene.hire()
+    for _ in range(KILLS):
+        await scene.blow_falls()
+        await scene.kill(worker)
