@@ -8,7 +8,7 @@ from stream.courier import Courier, Parcel, publish
 from stream.metrics import Metrics
 from stream.transports.transport import Message, Transport
 
-WAITING = 256
+WAITING = 512  # so that a commit of many partitions, a quarter of a second, holds nobody up
 
 
 class Publisher:

@@ -168,14 +168,7 @@ class KafkaTransport:
         return self._reader
 
     def _open_log(self, admin: AIOKafkaAdminClient) -> KafkaLog:
-        writer = self._open_writer()
-        return KafkaLog(
-            admin,
-            **self._reader_arguments(),
-            producer_arguments=writer.producer_arguments,
-            prepare=writer.prepare,
-            refusal=writer.refusal,
-        )
+        return KafkaLog(admin, **self._reader_arguments(), writer=self._open_writer())
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
         """Yield what arrives, in the order of each partition, until closed."""

@@ -8,7 +8,7 @@ starts it fences the one before, which is what stops a member that the group has
 import asyncio
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,7 +22,7 @@ from stream.transports.kafka_connection import partition_for, record_headers
 from stream.transports.kafka_offsets import PartitionOffsets
 from stream.transports.kafka_reader import POLL_MS, KafkaReader
 from stream.transports.kafka_topics import describe
-from stream.transports.kafka_writer import stopped
+from stream.transports.kafka_writer import KafkaWriter, stopped
 from stream.transports.transport import Delivery, Message, TransportError
 
 SESSION_TIMEOUT_MS = 6_000  # a member that is silent for longer loses its partitions
@@ -48,14 +48,12 @@ class KafkaLog(KafkaReader):
         *args: Any,
         connection: Mapping[str, Any],
         group: str,
-        producer_arguments: Mapping[str, Any],
-        prepare: Callable[[Sequence[str]], Any],
-        refusal: Callable[[Message], str],
+        writer: KafkaWriter,
         **more: Any,
     ) -> None:
-        self._connection, self._producer_arguments = connection, producer_arguments
+        """``writer`` knows the topics and what every producer is told."""
+        self._connection, self._writer = connection, writer
         super().__init__(*args, connection=connection, group=group, **more)
-        self._prepare, self._refusal = prepare, refusal
         self._events: deque[LogEvent] = deque()
         self._begun: dict[int, Mapping[str, int]] = {}
         self._producers: dict[int, AIOKafkaProducer] = {}
@@ -84,7 +82,7 @@ class KafkaLog(KafkaReader):
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Read these too. Raises TransportError where their partitions do not fit together."""
         names = [topic for topic in topics if not topic.startswith("^")]
-        await self._prepare([CHANGELOG_TOPIC])
+        await self._writer.prepare([CHANGELOG_TOPIC])
         found = await describe(self._admin, [*names, CHANGELOG_TOPIC])
         self._state |= {topic.name for topic in found.values() if topic.compacted}
         counts = {topic.name: len(topic.partitions) for topic in found.values()}
@@ -131,7 +129,7 @@ class KafkaLog(KafkaReader):
 
     async def _started(self, number: int) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            **self._producer_arguments,
+            **self._writer.producer_arguments,
             transactional_id=f"{self._group}-{number}",
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         )
@@ -221,7 +219,7 @@ class KafkaLog(KafkaReader):
 
     def refusal_of(self, message: Message) -> str:
         """Why a message can never be published; empty where it can."""
-        return self._refusal(message)
+        return self._writer.refusal(message)
 
     async def commit(
         self, token: object, messages: Sequence[Message], offsets: Mapping[str, int]
@@ -256,7 +254,8 @@ class KafkaLog(KafkaReader):
         """
         if topics <= token.topics:
             return
-        await self._prepare(sorted(topics))
+        await self._writer.prepare(sorted(topics))
+        self._writer.fit(token.producer)
         token.topics.update(topics)
         await token.producer.client.set_topics(token.topics)
 

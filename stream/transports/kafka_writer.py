@@ -131,6 +131,12 @@ class KafkaWriter:
             for topic in topics:
                 await self._learn(topic)
 
+    def fit(self, producer: AIOKafkaProducer) -> None:
+        """Have a producer join no more records than every topic known here takes at once."""
+        limits = [one.max_message_bytes for one in self._topics.values() if one.max_message_bytes]
+        batches = producer._message_accumulator
+        batches._batch_size = min(batches._batch_size, *limits, _BATCH_BYTES)
+
     def refusal(self, message: Message) -> str:
         """Why a message can never be published; empty where it can or nothing is known."""
         topic = self._topics.get(message.topic)
@@ -251,10 +257,8 @@ class KafkaWriter:
         # All at once: told of one topic, it forgets those it was not told of.
         await producer.client.set_topics([*self._topics, name])
         await producer.partitions_for(name)  # or each message would ask
-        if limit := topics[name].max_message_bytes:  # which holds for what is joined as well
-            batches = producer._message_accumulator
-            batches._batch_size = min(batches._batch_size, limit)
         self._topics[name] = topics[name]
+        self.fit(producer)
         return topics[name]
 
     async def _open_producer(self) -> AIOKafkaProducer:  # within self._making

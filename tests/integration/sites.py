@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
 from stream.transports.broker import BrokerConfig
 from stream.transports.open import open_transport
 from stream.transports.transport import Delivery, Transport
@@ -53,3 +56,14 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(LIMIT_S):
         while not condition():  # noqa: ASYNC110 the transports promise a property, not an event
             await asyncio.sleep(0.02)
+
+
+async def lower(kafka: str, topic: str, limit_bytes: int) -> None:
+    """Set the limit of a topic's messages, behind the back of who knows the topic already."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.removeprefix("kafka://"))
+    await admin.start()
+    try:
+        limit = {"max.message.bytes": str(limit_bytes)}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, limit)])
+    finally:
+        await admin.close()

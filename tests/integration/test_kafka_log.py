@@ -13,7 +13,7 @@ from stream.transports.kafka import KafkaTransport
 from stream.transports.kafka_connection import has_connection
 from stream.transports.kafka_log import KafkaLog, Token
 from stream.transports.transport import Delivery, Message
-from tests.integration.sites import LIMIT_S
+from tests.integration.sites import LIMIT_S, lower
 
 STATION = "plant.hall.cell"
 
@@ -119,3 +119,15 @@ async def test_a_number_is_delivered_from_where_it_was_begun_until_it_is_ended(k
 
 def _record(topic: str, payload: bytes = b"1") -> Message:
     return Message(topic=topic, key=STATION, payload=payload)
+
+
+async def test_what_is_committed_at_once_fits_a_topic_that_takes_little(kafka: str) -> None:
+    url, group, topic = names(kafka)
+    narrow = f"narrow-{group}"
+    async with KafkaTransport(BrokerConfig(url=url)) as owner:
+        await owner.prepare([narrow])
+    await lower(kafka, narrow, 20_000)
+    async with member(url, group, topic) as transport:
+        token = (await transport.log.claim(0)).token
+        records = [_record(narrow, bytes(8_000)) for _ in range(10)]
+        await transport.log.commit(token, records, {topic: 1})

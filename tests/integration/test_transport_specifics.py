@@ -12,14 +12,12 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from simulators.brokers.amqtt import Amqtt
 from simulators.brokers.broker import EmbeddedBroker
 from simulators.brokers.mosquitto import Mosquitto
 from stream.transports.transport import Delivery, Message, Transport, TransportError
-from tests.integration.sites import LIMIT_S, Site, take, until
+from tests.integration.sites import LIMIT_S, Site, lower, take, until
 
 
 async def test_a_client_of_mqtt_5_meets_a_broker_of_3_1_1(amqtt: str) -> None:
@@ -109,17 +107,6 @@ async def test_one_message_that_kafka_refuses_takes_no_other_with_it(kafka: str)
     assert [at for at, end in enumerate(ends) if end is not None] == [50]
     assert isinstance(ends[50], TransportError)
     assert arrived == [one for one in payloads if len(one) < 15_000]
-
-
-async def lower(kafka: str, topic: str, limit_bytes: int) -> None:
-    """Set the limit of a topic's messages, behind the back of who knows the topic already."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.removeprefix("kafka://"))
-    await admin.start()
-    try:
-        limit = {"max.message.bytes": str(limit_bytes)}
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, limit)])
-    finally:
-        await admin.close()
 
 
 async def test_state_on_kafka_is_read_from_its_beginning_by_everyone(kafka: str) -> None:

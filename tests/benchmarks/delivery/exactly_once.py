@@ -19,8 +19,8 @@ from tests.benchmarks.delivery.plant import configuration, fill, stations
 from tests.benchmarks.delivery.workers import working
 
 PARTITIONS = (1, 12)
-WINDOWS = 2400
-PAIRS = 4
+WINDOWS = 4800
+PAIRS = 6
 EXACTLY, AT_LEAST = "exactly_once", "at_least_once"
 
 
