@@ -1,7 +1,7 @@
 """Conditions that need no model: what can be seen from the windows and what was heard with them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -42,6 +42,16 @@ class _Memory:
     frame_ns: int | None = None  # the last frame
     slow_gaps: int = 0  # in a row
     refusals: list[tuple[int, str, int]] = field(default_factory=list)  # lately: window, label, n
+
+    def snapshot(self) -> dict[str, Any]:
+        """As plain data: taken for every window, and several times faster than asdict."""
+        return {
+            "still_ns": self.still_ns,
+            "seen_since_ns": self.seen_since_ns,
+            "frame_ns": self.frame_ns,
+            "slow_gaps": self.slow_gaps,
+            "refusals": list(self.refusals),
+        }
 
 
 Look: TypeAlias = tuple[bool, bool]  # (unchanged, moving)
@@ -168,7 +178,7 @@ class Conditions:
         return {
             "epoch": self._epoch,
             "last_ns": self._last_ns,
-            "modalities": {name: asdict(memory) for name, memory in self._memory.items()},
+            "modalities": {name: one.snapshot() for name, one in self._memory.items()},
         }
 
     def restore(self, memory: Mapping[str, Any]) -> None:

@@ -208,8 +208,7 @@ class KafkaLog(KafkaReader):
         if record.topic in self._state:
             return replace(delivery, offset=None)  # state is read anew each time
         belongs = partition_for(record.key, self._numbers, [record.partition])
-        misrouted = belongs != record.partition
-        return replace(delivery, misrouted=misrouted)
+        return delivery if belongs == record.partition else replace(delivery, misrouted=True)
 
     # Writing
 
