@@ -25,7 +25,8 @@ from stream.publisher import Publisher
 from stream.refusals import RateCap
 from stream.reporter import Reporter
 from stream.served import Origin, Served, Step
-from stream.station import MS, Station
+from stream.specs import MS
+from stream.station import Station
 from stream.status import WorkerStatus
 from stream.topics import topics_for
 from stream.transports.transport import Delivery, Message, Transport
@@ -304,8 +305,10 @@ class Pipeline:
         while True:
             await asyncio.sleep(self._settings.status_interval_s)
             await self._publish_status("running")
-            for subject in self.status.forgettable(self._now_ns()):
-                await self._publisher.publish(self._outbox.forget_state(*subject))
+            for served in list(self._served.values()):
+                due = served.station.forgettable(self._now_ns())
+                gone = [self._outbox.forget_state(served.station.id, *one) for one in due]
+                await self._settle(served, gone, [])
 
     async def _publish_status(self, state: str) -> None:
         for name in list(self._served):

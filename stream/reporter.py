@@ -59,11 +59,11 @@ class Reporter:
             simulated = station.simulation_of(change, now_ns)
             around = self._surroundings(station, change, verdict, gated, simulated)
             messages += self._outbox.fault(change, around)
-            subject = (station.id, change.modality, str(change.condition))
+            key = (change.modality, str(change.condition))
             if change.transition is Transition.CLEARED:
-                self._status.forget_at[subject] = now_ns + self._retention_ns
+                station.forget_at[key] = now_ns + self._retention_ns
             else:
-                self._status.forget_at.pop(subject, None)
+                station.forget_at.pop(key, None)
         return messages
 
     def _surroundings(

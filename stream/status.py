@@ -31,7 +31,6 @@ class WorkerStatus:
         self._instance = f"{settings.name}@{socket.gethostname()}:{os.getpid()}"
         self.unrouted: Counter[str] = Counter()
         self._elsewhere: list[Counter[str]] = [self.unrouted]
-        self.forget_at: dict[tuple[str, str, str], int] = {}
 
     def watch(self, *dropped: Counter[str]) -> None:
         """Also tell of what transport and publisher had to drop, by reason."""
@@ -68,10 +67,3 @@ class WorkerStatus:
             "lagMs": (now_ns - newest_ns) / 1e6 if station.tally.windows else None,
             "activeAlarms": ["/".join(key) for key in station.alarms.active],
         }
-
-    def forgettable(self, now_ns: int) -> list[tuple[str, str, str]]:
-        """Cleared conditions whose retained state has been kept long enough."""
-        due = [subject for subject, due_ns in self.forget_at.items() if due_ns <= now_ns]
-        for subject in due:
-            del self.forget_at[subject]
-        return due

@@ -17,7 +17,7 @@ from stream.alarms import (
 )
 from stream.config import AlarmSettings
 from stream.events import event_id, occurrence_id
-from stream.station import alarm_rules
+from stream.specs import alarm_rules
 
 MS = 1_000_000
 SECOND = 1_000_000_000

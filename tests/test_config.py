@@ -13,7 +13,7 @@ from stream.config import (
     parse,
 )
 from stream.messages import Kind
-from stream.station import alarm_rules, aligner_spec
+from stream.specs import alarm_rules, aligner_spec
 from stream.wire import MAX_CHANNELS, MAX_SAMPLES
 from tests.configuring import CELL, station, valid, worker
 

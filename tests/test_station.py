@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -93,3 +94,12 @@ def test_the_production_context_is_the_one_that_was_valid_at_event_time() -> Non
     assert cell.context_at(START_NS - 1) == {"part": 1}  # kept by the broker from before
     assert cell.context_at(START_NS + 999 * MS) == {"part": 1}
     assert cell.context_at(START_NS + 1000 * MS) == {"part": 2}
+
+
+def test_the_state_of_what_was_cleared_goes_in_time_whoever_serves_the_station_by_then() -> None:
+    before, after = station(), station()
+    before.forget_at = {("camera", "frozen"): 70, ("arm/left", "signal"): 90}
+    after.restore(before.taken_in(), json.loads(json.dumps(before.judged())))
+    assert after.forgettable(69) == []
+    assert after.forgettable(70) == [("camera", "frozen")]
+    assert after.forgettable(100) == [("arm/left", "signal")]
