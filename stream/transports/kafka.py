@@ -10,12 +10,14 @@ from aiokafka.errors import KafkaError
 
 from stream.transports import kafka_topics
 from stream.transports.broker import BrokerConfig
+from stream.transports.kafka_alone import LoneReader
 from stream.transports.kafka_connection import (
     FORBIDDEN,
     connection_arguments,
     has_connection,
     refusal,
 )
+from stream.transports.kafka_group import GroupReader
 from stream.transports.kafka_log import KafkaLog
 from stream.transports.kafka_reader import KafkaReader
 from stream.transports.kafka_topics import COMPACTED, RECORD_OVERHEAD_BYTES
@@ -141,7 +143,8 @@ class KafkaTransport:
         admin = self._open_admin()
         await self.ensure_topics(topic for topic in topics if not topic.startswith("^"))
         if self._reader is None:
-            self._reader = KafkaReader(admin, **self._reader_arguments())
+            kind = GroupReader if self._config.group else LoneReader
+            self._reader = kind(admin, **self._reader_arguments())
             await self._reader.start()
         try:
             await self._reader.subscribe(topics)
@@ -152,12 +155,13 @@ class KafkaTransport:
         self._reading.set()
 
     def _reader_arguments(self) -> dict[str, Any]:
+        group, from_beginning = self._config.group, self._from_beginning
         return {
             "connection": self._connection,
-            "group": self._config.group,
+            "group": group,
             "max_message_bytes": self._config.max_message_bytes + RECORD_OVERHEAD_BYTES,
             "failures": self.failures,
-            "from_beginning": self._from_beginning,
+            "from_beginning": bool(group) if from_beginning is None else from_beginning,
         }
 
     @property

@@ -19,8 +19,9 @@ from aiokafka.errors import KafkaError
 from stream.exactly_once import Assigned, Claimed, LogError, LogEvent
 from stream.topics import CHANGELOG_TOPIC, kafka_key
 from stream.transports.kafka_connection import partition_for, record_headers
+from stream.transports.kafka_group import GroupReader
 from stream.transports.kafka_offsets import PartitionOffsets
-from stream.transports.kafka_reader import POLL_MS, KafkaReader
+from stream.transports.kafka_reader import POLL_MS
 from stream.transports.kafka_topics import describe
 from stream.transports.kafka_writer import KafkaWriter, stopped
 from stream.transports.transport import Delivery, Message, TransportError
@@ -40,7 +41,7 @@ class Token:
     topics: set[str] = field(default_factory=set)
 
 
-class KafkaLog(KafkaReader):
+class KafkaLog(GroupReader):
     """One member of a group: a `stream.exactly_once.Log`."""
 
     def __init__(

@@ -1,11 +1,11 @@
-"""Reading from Kafka: alone, every partition; in a group, the assigned ones, at least once."""
+"""What readers of Kafka have in common, whether they are alone or in a group."""
 
 import asyncio
 import re
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -17,12 +17,8 @@ from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 from stream.transports.inbox import Inbox
 from stream.transports.kafka_connection import FORBIDDEN, has_connection
 from stream.transports.kafka_offsets import PartitionOffsets
-from stream.transports.kafka_rebalance import Rebalance
-from stream.transports.kafka_topics import describe, existing
 from stream.transports.transport import Delivery
 
-_COMMIT_EVERY_S = 0.1
-_DISCOVER_EVERY_S = 3.0
 _BACK_OFF_S = 0.5
 _FETCH_MAX_WAIT_MS = 20
 # How long a call waits for records, and so how late a resumed topic or a new partition is seen.
@@ -34,13 +30,14 @@ _READ_ONCE_LIMIT_S = 5.0
 _log = structlog.get_logger(__name__)
 
 
-class KafkaReader:
-    """One consumer, what it has read, and what it may commit.
+class KafkaReader(ABC):
+    """One consumer, and what it has read.
 
-    Compacted topics are state: they are read from their beginning at every assignment and never
-    committed. Others begin at the group's committed offset, else at the beginning, and without
-    a group at the end; ``from_beginning`` changes what holds where nothing is committed.
+    Compacted topics are state: they are read from their beginning at every assignment. Others begin
+    where the subclass says.
     """
+
+    every_s: float  # between two times that it does what it does regularly
 
     def __init__(
         self,
@@ -50,22 +47,20 @@ class KafkaReader:
         group: str,
         max_message_bytes: int,
         failures: Counter[str],
-        from_beginning: bool | None = None,
+        from_beginning: bool,
     ) -> None:
         self.inbox = Inbox()
         self._admin = admin
         self._group = group
         self._failures = failures
         self._connected = True
-        self._from_beginning = bool(group) if from_beginning is None else from_beginning
+        self._from_beginning = from_beginning
         self._offsets: dict[TopicPartition, PartitionOffsets] = {}
         self._placed: set[TopicPartition] = set()
         self._paused: set[str] = set()
         self._names: set[str] = set()
         self._patterns: list[re.Pattern[str]] = []
-        self._assigned = asyncio.Event()
-        self._discovering = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._job: asyncio.Task[None] | None = None
         self._closed = False
         self.consumer = AIOKafkaConsumer(
             **connection,
@@ -79,52 +74,52 @@ class KafkaReader:
             **self._options(),
         )
 
+    async def start(self) -> None:
+        """Connect, and begin what goes on in the background."""
+        await self.consumer.start()
+        self._job = asyncio.create_task(self._regularly())
+
+    async def close(self) -> None:
+        """Read no more."""
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.gather(self._job, return_exceptions=True)
+        self._closed = True
+        await self._leave()
+        await self.consumer.stop()
+        self.inbox.close()
+
+    async def _regularly(self) -> None:
+        while True:
+            await asyncio.sleep(self.every_s)
+            try:
+                await self._do_regularly()
+            except Exception as error:  # whatever it was, the next attempt may succeed
+                _log.warning("Kafka: to be tried again", reason=repr(error))
+
+    # What differs between a reader that is alone and one in a group
+
+    @abstractmethod
+    async def subscribe(self, topics: Sequence[str]) -> None:
+        """Read these names and ``^`` patterns too; returns once partitions are assigned."""
+
+    @abstractmethod
+    async def _do_regularly(self) -> None:
+        """Every ``every_s`` seconds."""
+
+    @abstractmethod
+    async def _place(self) -> None:
+        """Seek in partitions that were assigned and are not read yet."""
+
+    @abstractmethod
+    async def _leave(self) -> None:
+        """Do what is to be done before the connection ends."""
+
     def _options(self) -> dict[str, Any]:
         """What the consumer is told beside."""
         return {}
 
-    async def start(self) -> None:
-        """Connect, and begin what goes on in the background."""
-        await self.consumer.start()
-        job = self._commit if self._group else self._discover
-        every_s = _COMMIT_EVERY_S if self._group else _DISCOVER_EVERY_S
-        self._tasks.append(asyncio.create_task(_regularly(job, every_s)))
-
-    async def close(self) -> None:
-        """Commit what was acknowledged and leave the group."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._closed = True
-        if self._group:
-            with suppress(KafkaError, IllegalStateError):
-                await self._commit()
-        await self.consumer.stop()
-        self.inbox.close()
-
-    async def subscribe(self, topics: Sequence[str]) -> None:
-        """Read these names and ``^`` patterns too; returns once partitions are assigned."""
-        if not self._group:
-            async with self._discovering:
-                self._add(topics)
-                await self._read_new(at_first=True)
-            return
-        self._add(topics)
-        self._assigned.clear()
-        self._placed.clear()
-        listener = Rebalance(revoked=self._on_revoked, assigned=self._on_assigned)
-        if self._patterns:
-            parts = [f"^{re.escape(name)}$" for name in sorted(self._names)]
-            parts += [pattern.pattern for pattern in self._patterns]
-            pattern = "|".join(f"(?:{part})" for part in parts)
-            self.consumer.subscribe(pattern=pattern, listener=listener)
-        else:
-            self.consumer.subscribe(topics=list(self._names), listener=listener)
-        while not self._assigned.is_set():  # aiokafka raises what forbids the group here only
-            self.consumer._coordinator.check_errors()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_MS / 1000):
-                    await self._assigned.wait()
+    # Reading
 
     async def read_once(self) -> None:
         """Fetch until every partition has answered, as long as nobody takes deliveries yet.
@@ -202,8 +197,7 @@ class KafkaReader:
         if self._closed:
             raise ConsumerStoppedError
         self._note_connection()
-        if self._group:
-            await self._place()
+        await self._place()
         if not self._placed:
             # Asked for no partition in particular, it would hand out those of any.
             await asyncio.sleep(POLL_MS / 1000)
@@ -229,29 +223,6 @@ class KafkaReader:
             _log.warning("connection to Kafka lost; connecting again")
         self._connected = connected
 
-    async def _place(self) -> None:
-        """Seek explicitly in partitions that were assigned: the fetcher begins before we know."""
-        new = self.consumer.assignment() - self._placed
-        topics = await describe(self._admin, sorted({partition.topic for partition in new}))
-        for partition in new:
-            state = partition.topic in topics and topics[partition.topic].compacted
-            known = self._offsets.get(partition)
-            if state:
-                offsets = known or await self._whole(partition)
-            else:
-                offsets = await self._from_committed(partition, known)
-            self._seek(partition, offsets)
-
-    async def _from_committed(
-        self, partition: TopicPartition, known: PartitionOffsets | None
-    ) -> PartitionOffsets:
-        committed = await self.consumer.committed(partition)
-        if known is not None and known.next >= (committed or 0):
-            return known
-        if committed is None:
-            committed = await self._edge(partition, earliest=self._from_beginning)
-        return PartitionOffsets(committed)
-
     def _seek(self, partition: TopicPartition, offsets: PartitionOffsets) -> None:
         if partition not in self.consumer.assignment():
             return
@@ -260,31 +231,6 @@ class KafkaReader:
         self._placed.add(partition)
         if partition.topic in self._paused:
             self.consumer.pause(partition)
-
-    async def _discover(self) -> None:
-        async with self._discovering:
-            await self._read_new(at_first=False)
-
-    async def _read_new(self, *, at_first: bool) -> None:
-        """Without a group: read every partition of the topics that exist by now."""
-        names = set(self._names)
-        for pattern in self._patterns:
-            names.update(await existing(self._admin, pattern))
-        topics = await describe(self._admin, sorted(names))
-        every = {TopicPartition(t.name, part) for t in topics.values() for part in t.partitions}
-        if not every - self._offsets.keys():
-            return
-        for partition in every - self._offsets.keys():
-            if topics[partition.topic].compacted or (at_first and self._from_beginning):
-                offsets = await self._whole(partition)
-            else:
-                # What appears later is read whole: nothing of it can have been missed before.
-                offsets = PartitionOffsets(await self._edge(partition, earliest=not at_first))
-            self._offsets[partition] = offsets
-        self.consumer.assign(sorted(self._offsets))
-        self._placed.clear()
-        for partition, offsets in self._offsets.items():
-            self._seek(partition, offsets)
 
     async def _whole(self, partition: TopicPartition) -> PartitionOffsets:
         start = await self._edge(partition, earliest=True)
@@ -295,34 +241,6 @@ class KafkaReader:
         ask = self.consumer.beginning_offsets if earliest else self.consumer.end_offsets
         offset: int = (await ask([partition]))[partition]
         return offset
-
-    async def _commit(self) -> None:
-        assigned = self.consumer.assignment()
-        offsets = {
-            partition: offset
-            for partition in self._placed & assigned
-            if (offset := self._offsets[partition].to_commit) is not None
-        }
-        if not offsets:
-            return
-        await self.consumer.commit(offsets)
-        for partition, offset in offsets.items():
-            if partition in self._offsets:
-                self._offsets[partition].committed(offset)
-
-    async def _on_revoked(self) -> None:
-        with suppress(KafkaError, IllegalStateError):
-            await self._commit()
-        self._placed.clear()
-
-    def _on_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        # A partition that stays goes on where it was; of one that went, nothing is handed on.
-        kept = set(assigned)
-        self._offsets = {p: offsets for p, offsets in self._offsets.items() if p in kept}
-        mine = set(map(id, self._offsets.values()))
-        self.inbox.drop(lambda delivery: id(delivery.position[0]) not in mine)
-        self._placed.clear()
-        self._assigned.set()
 
     def _covered(self, topic: str) -> set[str]:
         names = {partition.topic for partition in self._offsets}
@@ -341,12 +259,3 @@ class KafkaReader:
         # Its position is ahead of the last record where a transaction's marker ends the partition.
         state = self.consumer._subscription.subscription.assignment.state_value(partition)
         return bool(state.has_valid_position and state.position >= end)
-
-
-async def _regularly(job: Callable[[], Any], every_s: float) -> None:
-    while True:
-        await asyncio.sleep(every_s)
-        try:
-            await job()
-        except Exception as error:  # whatever it was, the next attempt may succeed
-            _log.warning("Kafka: to be tried again", reason=repr(error))
