@@ -8,6 +8,8 @@ import numpy as np
 from stream.messages import Malformed, Pixels
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+PNG_FIRST = len(PNG_MAGIC)
+PNG_AROUND = 12  # length, kind and checksum of a chunk
 JPEG_MAGIC = b"\xff\xd8\xff"
 # Start-of-frame markers carry the size; C4, C8 and CC lie in their range but are none.
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -36,8 +38,33 @@ def header_size_px(data: bytes) -> tuple[int, int]:
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
-    width, height = struct.unpack_from(">II", data, 16)
+    (_, kind), (width, height) = _png_chunk(data, PNG_FIRST), struct.unpack_from(">II", data, 16)
+    if kind != b"IHDR":
+        raise Malformed("undecodable_image", f"a PNG that begins with {kind!r}")
     return height, width
+
+
+def _png_chunk(data: bytes, at: int) -> tuple[int, bytes]:
+    """(length, kind) of the chunk at a byte; refuses one that claims more than there is."""
+    length, kind = struct.unpack_from(">I4s", data, at)
+    if at + PNG_AROUND + length > len(data):
+        raise Malformed(
+            "truncated_image", f"{kind!r} at byte {at} of {len(data)} claims {length} bytes"
+        )
+    return length, kind
+
+
+def _check_png(data: bytes) -> None:
+    """Walk the chunks, since OpenCV takes whatever memory one of them claims, four GB at most.
+
+    What could hide a size other than that of the first chunk is refused.
+    """
+    at, kind = PNG_FIRST, b""
+    while kind != b"IEND":
+        length, kind = _png_chunk(data, at)
+        if kind == b"acTL" or (kind == b"IHDR" and at > PNG_FIRST):
+            raise Malformed("undecodable_image", f"{kind!r} in a PNG: more than one picture")
+        at += PNG_AROUND + length
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
@@ -59,6 +86,13 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
             at += 2 + length
 
 
+def _check_jpeg(data: bytes) -> None:
+    if (scans := data.count(JPEG_SCAN)) > MAX_SCANS:
+        raise Malformed("image_too_large", f"{scans} scans, the limit is {MAX_SCANS}")
+    if not data.rstrip(b"\x00").endswith(b"\xff\xd9"):
+        raise Malformed("truncated_image", f"no end marker in {len(data)} bytes")
+
+
 def check(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
     """Raise Malformed where an image is too large, empty or cut short."""
     height, width = header_size_px(data)
@@ -66,11 +100,10 @@ def check(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         raise Malformed("undecodable_image", f"{width}x{height} px hold no picture")
     if height * width > max_pixels:
         raise Malformed("image_too_large", f"{width}x{height} px, the limit is {max_pixels} px")
-    if data.startswith(JPEG_MAGIC) and (scans := data.count(JPEG_SCAN)) > MAX_SCANS:
-        raise Malformed("image_too_large", f"{scans} scans, the limit is {MAX_SCANS}")
-    ending = data.rstrip(b"\x00")[-12:]
-    if not (ending.endswith(b"\xff\xd9") or b"IEND" in ending):
-        raise Malformed("truncated_image", f"no end marker in {len(data)} bytes")
+    try:
+        _check_png(data) if data.startswith(PNG_MAGIC) else _check_jpeg(data)
+    except struct.error:
+        raise Malformed("truncated_image", f"no end marker in {len(data)} bytes") from None
 
 
 def decode(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pixels:

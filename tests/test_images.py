@@ -159,6 +159,27 @@ def test_a_png_that_promises_four_gigapixels_a_side_is_refused() -> None:
     assert reason(lambda: decode(png_with_header(2**32 - 1, 2**32 - 1))) == "image_too_large"
 
 
+def test_a_png_chunk_that_claims_more_than_there_is_is_refused_before_memory_is_taken() -> None:
+    data = bytearray(png_with_header(16, 16))
+    at = data.index(b"IDAT") - 4
+    data[at : at + 4] = struct.pack(">I", 2**31 - 2**20)  # OpenCV would take it all
+    assert reason(lambda: decode(bytes(data))) == "truncated_image"
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)),
+        chunk(b"acTL", struct.pack(">II", 2, 0)),
+    ],
+    ids=["a second header", "an animation"],
+)
+def test_a_png_with_more_than_one_picture_is_refused(hidden: bytes) -> None:
+    whole = png(picture())
+    at = whole.index(b"IDAT") - 4
+    assert reason(lambda: decode(whole[:at] + hidden + whole[at:])) == "undecodable_image"
+
+
 @pytest.mark.parametrize("whole", [png_with_header, jpeg_with_header])
 def test_an_image_without_pixels_is_refused(whole: Callable[[int, int], bytes]) -> None:
     assert reason(lambda: decode(whole(0, 10))) == "undecodable_image"
