@@ -24,9 +24,14 @@ from model.precision import choose, choose_device
 
 FORMAT = 1
 # Values of half precision, and stored so.
-HALVED = (".basis", ".expectation.", ".restorers.", "._learnt.network.", ".mean_image")
-
-SHARED = ("scales.", "encoders.", "decoders.")  # by all methods
+HALVED = (
+    ".basis",
+    ".expectation.",
+    ".restorers.",
+    "._learnt.network.",
+    "._concord.network.",
+    ".mean_image",
+)
 
 SHARED = ("scales.", "encoders.", "decoders.")  # by all methods
 

@@ -101,7 +101,8 @@ class ModelConfig(_Frozen):
 
     ``method``: ``evidence`` finds faults by closed-form statistics of the inputs; ``mmssl`` is the
     published system, whose detector is learnt on latents (paper 1, section 4); ``mmae`` the
-    denoising autoencoder it is compared with, which detects nothing.
+    denoising autoencoder it is compared with, which detects nothing. ``concord`` is whether a
+    network compares images with what the vectors did at that moment.
     """
 
     name: ModelName
@@ -112,6 +113,7 @@ class ModelConfig(_Frozen):
     detector: DetectorConfig = DetectorConfig()
     precision: Precision = "auto"
     session_baseline: bool = True
+    concord: bool = True
     window_hz: Hertz | None = None
 
     @model_validator(mode="after")
@@ -163,9 +165,9 @@ class MmsslConfig(_Frozen):
 class TeachingConfig(_Frozen):
     """How the networks of method `evidence` teach themselves on procedural disturbances.
 
-    For the networks that see frames and vectors, what ends first, ``…_steps`` or ``…_minutes``,
-    ends it. The expectation (vectors to frames), the foretelling (units from units) and the
-    restorers take a fixed number of steps.
+    For the networks that see frames, vectors or both, what ends first, ``…_steps`` or
+    ``…_minutes``, ends it. The expectation (vectors to frames), the foretelling (units from
+    units) and the restorers take a fixed number of steps.
     """
 
     frame_steps: int = Field(default=40_000, ge=0)
@@ -174,6 +176,8 @@ class TeachingConfig(_Frozen):
     vector_steps: int = Field(default=40_000, ge=0)
     vector_minutes: float | None = Field(default=14.0, gt=0)
     vector_batch: int = Field(default=96, ge=2)
+    concord_steps: int = Field(default=6_000, ge=0)
+    concord_minutes: float | None = Field(default=8.0, gt=0)
     expectation_steps: int = Field(default=3_000, ge=1)
     foretelling_steps: int = Field(default=3_500, ge=1)
     restoring_steps: int = Field(default=5_000, ge=1)

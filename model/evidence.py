@@ -63,6 +63,13 @@ def vector_view(samples_BTC: Tensor) -> View:
     )
 
 
+def clues_in(view: View) -> Clues:
+    """Return what an image's evidence is judged by. Raises ValueError where that was left out."""
+    if view.clues is None:
+        raise ValueError("this evidence needs clues, and the view was prepared without")
+    return view.clues
+
+
 Views: TypeAlias = Iterable[View]
 """Clean training windows of one modality, in chunks, as often as a fit passes over them."""
 

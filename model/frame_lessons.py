@@ -119,7 +119,9 @@ class Classroom:
         cells = np.zeros((MASK_CELLS, MASK_CELLS), np.float32)
         disturbed = random.random() < 0.5
         if disturbed:
-            other = self.windows.images[self.name][self._elsewhere(random, at)]
+            other = self.windows.images[self.name][
+                elsewhere(random, self.windows.episode, self.index, at)
+            ]
             clean = frame
             disturbance, frame = _disturbed(random, clean, _under(nuisance, other))
             cells = _hit_cells(clean, frame)
@@ -152,19 +154,23 @@ class Classroom:
         recalled[:count] = random.choice(pool, count)
         return recalled, True
 
-    def _elsewhere(self, random: Generator, at: int) -> int:
-        """A window of another time: mostly of this session, some way back."""
-        if random.random() < 0.2:
-            return int(random.choice(self.index))
-        back = int(np.exp(random.uniform(0, np.log(300))))
-        there = max(at - back, 0)
-        return there if self.windows.episode[there] == self.windows.episode[at] else max(at - 1, 0)
-
     def _usual(self, recalled: Index, nuisance: Nuisance | None) -> Levels:
         """The mean of small frames; a nuisance is linear, so it can come after the mean."""
         mean = self.small[recalled].mean(0, dtype=np.float32)
         height = self.windows.images[self.name].shape[1]
         return mean if nuisance is None else nuisance(mean, len(mean) / height)
+
+
+def elsewhere(random: Generator, episode: Index, index: Index, at: int) -> int:
+    """Draw a window of another time than ``at``: mostly of its own episode (N,), some way back.
+
+    Else any of those at ``index``.
+    """
+    if random.random() < 0.2:
+        return int(random.choice(index))
+    back = int(np.exp(random.uniform(0, np.log(300))))
+    there = max(at - back, 0)
+    return there if episode[there] == episode[at] else max(at - 1, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

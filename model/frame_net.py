@@ -30,7 +30,8 @@ class Clues:
     ``change`` (B, 1, 64, 64) the largest absolute change of a pixel since then; ``coefficients``
     and ``residual`` of the scene's components; ``expected`` coefficients from the vectors, and
     ``surprise``, small minus their picture; ``usual_residual`` and ``usual_surprise`` the same of
-    the session's mean. What is not there (``has_…`` False, all bool (B,)) counts for nothing.
+    the session's mean; ``glimpse`` (B, moments, C) what the vectors did lately. What is not there
+    (``has_…`` False, all bool (B,)) counts for nothing.
     """
 
     pixels: Tensor
@@ -43,6 +44,7 @@ class Clues:
     usual_residual: Tensor
     surprise: Tensor
     usual_surprise: Tensor
+    glimpse: Tensor
     has_previous: Tensor
     has_usual: Tensor
     has_expected: Tensor

@@ -13,13 +13,16 @@ from model.scene import SMALL_PX, Scene, averaged
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Glance:
-    """What B frames say by themselves: their ``coefficients`` in the ``scene``'s components, the
-    ``expected`` ones (B, components), and in which windows those are worth something (B,).
+    """What B frames say by themselves: their ``coefficients`` in the ``scene``'s components.
+
+    And what vectors say of them: the ``expected`` coefficients (B, components), a ``glimpse``
+    (B, moments, C) of what they did, and in which windows both are worth something (B,).
     """
 
     scene: Scene
     coefficients: Tensor
     expected: Tensor
+    glimpse: Tensor
     foretold: Tensor
 
 
@@ -52,6 +55,7 @@ def clues_of(view: View, seen: Glance, usual: Usual) -> Clues:
         usual_residual=usual["residual"],
         surprise=view.small - scene.picture(seen.expected),
         usual_surprise=usual["surprise"],
+        glimpse=seen.glimpse,
         has_previous=view.has_previous,
         has_usual=usual["counts"],
         has_expected=seen.foretold,

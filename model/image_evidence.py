@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.concord import Concord
 from model.config import ModalityConfig
-from model.evidence import Evidence, Noticed, Noticing, View, Views
-from model.frame_net import Clues, FrameNet
+from model.evidence import Evidence, Noticed, Noticing, View, Views, clues_in
+from model.frame_net import FrameNet
 from model.mahalanobis import Mahalanobis
 from model.scene import SMALL_PX, averaged
 
@@ -83,7 +84,7 @@ class Learnt(Noticing):
 
     def noticed(self, view: View) -> tuple[dict[str, Tensor], Noticed]:
         """Return the evidence (B,), by name, and the network's maps."""
-        clues, network = _clues(view), self.network
+        clues, network = clues_in(view), self.network
         patches = network.patches_of(clues.pixels)
         alone = network.maps(patches, clues.planes(alone=True))
         together = network.maps(patches, clues.planes())
@@ -186,25 +187,20 @@ def high_pass(grey_B1HW: Tensor) -> Tensor:
     return grey_B1HW + (grey_B1HW - box) / 8
 
 
-def image_evidences(config: ModalityConfig) -> list[Evidence]:
-    """Return the unfitted evidences of an image modality."""
-    return [
+def image_evidences(config: ModalityConfig, channels: int) -> list[Evidence]:
+    """Return the unfitted evidences of an image beside so many vector channels, 0 for none."""
+    alone: list[Evidence] = [
         ComponentResidual(config),
         Texture(config),
         Tone(config),
         Repetition(),
         Learnt(config),
     ]
-
-
-def _clues(view: View) -> Clues:
-    if view.clues is None:
-        raise ValueError("this evidence needs clues, and the view was prepared without")
-    return view.clues
+    return [*alone, Concord(channels)] if channels else alone
 
 
 def _residual(view: View) -> Tensor:
-    return _clues(view).residual
+    return clues_in(view).residual
 
 
 def _cells(x_BCHW: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.concord import MOMENTS, Concord, glimpse_of
 from model.config import ModelConfig
 from model.evidence import Evidence, Noticed, Noticing, View
 from model.foretelling import Foretelling, Foretold
@@ -59,6 +60,8 @@ class Inspector(nn.Module):
         self.images = [name for name in config.names if config.modalities[name].kind == "image"]
         self.vectors = [name for name in config.names if name not in self.images]
         inputs = sum(self._values(name) for name in self.vectors)
+        channels = sum(config.modalities[name].channels for name in self.vectors)
+        beside = channels if config.concord else 0
         self.scenes = nn.ModuleDict({key_of(name): Scene(inputs) for name in self.images})
         self.foretellings = nn.ModuleDict(
             {key_of(name): Foretelling(config.modalities[name]) for name in self.vectors}
@@ -68,7 +71,7 @@ class Inspector(nn.Module):
         for name in config.names:
             modality = config.modalities[name]
             image = name in self.images
-            kinds = image_evidences(modality) if image else vector_evidences(modality)
+            kinds = image_evidences(modality, beside) if image else vector_evidences(modality)
             self.evidences[key_of(name)] = nn.ModuleDict({key_of(k.names[0]): k for k in kinds})
             self.restorers[key_of(name)] = (
                 FrameRestorer()
@@ -127,6 +130,11 @@ class Inspector(nn.Module):
         """Return the evidence of image modality ``name`` that is taught step by step."""
         return next(one for one in self.modules_of(name) if isinstance(one, Learnt))
 
+    def concord(self, name: str) -> Concord | None:
+        """Return what compares image modality ``name`` with the vectors, if anything does."""
+        found = (one for one in self.modules_of(name) if isinstance(one, Concord))
+        return next(found, None)
+
     def learnt_vectors(self, name: str) -> LearntVectors | None:
         """Return the same of vector modality ``name``; None where its windows are too short."""
         found = (one for one in self.modules_of(name) if isinstance(one, LearntVectors))
@@ -149,6 +157,15 @@ class Inspector(nn.Module):
         size = len(next(iter(present.values())))
         return torch.cat(parts, dim=1) if parts else torch.zeros(size, 0)
 
+    def glimpse(self, views: Mapping[str, View], present: Mapping[str, Tensor]) -> Tensor:
+        """Return what all vectors did lately (B, moments, C), standardised; zeros where absent."""
+        parts = [
+            glimpse_of(views[name].samples) * present[name][:, None, None].to(views[name].samples)
+            for name in self.vectors
+        ]
+        size = len(next(iter(present.values())))
+        return torch.cat(parts, dim=2) if parts else torch.zeros(size, MOMENTS, 0)
+
     def seen(
         self,
         views: Mapping[str, View],
@@ -157,12 +174,14 @@ class Inspector(nn.Module):
     ) -> Seen:
         """Return what each modality says by itself; ``scenes`` stand in for the inspector's own."""
         images, pose, foretold = {}, self.pose(views, present), self._foretold(present)
+        glimpse = self.glimpse(views, present)
         for name in self.images:
             scene = self.scene(name) if scenes is None else scenes[name]
             images[name] = Glance(
                 scene=scene,
                 coefficients=scene.coefficients(views[name].small),
                 expected=scene.expected(pose),
+                glimpse=glimpse,
                 foretold=foretold,
             )
         vectors = {name: self.foretelling(name)(views[name].samples) for name in self.vectors}

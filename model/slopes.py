@@ -3,7 +3,8 @@
 Each network by itself, against its own inputs in their own units (paper 1, theorem 3.6): a logit
 against frame and planes, or against the clues of a vector window; what is restored against what a
 restorer is given. How the gates of a vector restorer blend what it predicts with what was measured
-has no bound that holds everywhere, and is left out.
+has no bound that holds everywhere, and is left out; nor has what compares frames with vectors,
+which multiplies the two: of that only the largest slope is told.
 """
 
 import math
@@ -14,12 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model.concord import MOMENTS
 from model.frame_lessons import Classroom, Lesson
 from model.frame_net import PLANES, Clues, FrameNet
 from model.lipschitz import largest_slope, product_bound, spectral_norm
 from model.restorers import FrameRestorer, VectorRestorer
 from model.scene import SMALL_PX
 from model.teaching import Learner
+from model.teaching_concord import complete, glimpses_of
 from model.teaching_frames import expectations, lesson_clues
 from model.teaching_vectors import Windowful, beside_of
 from model.vector_evidence import LearntVectors
@@ -54,6 +57,7 @@ def inspector_slopes(learner: Learner, seed: int) -> dict[str, float]:
     for name in inspector.images:
         figures |= frame_slopes(learner, name, random, seed)
         figures |= frame_restorer_slopes(learner, name, random)
+        figures |= concord_slopes(learner, name, random)
     for name in inspector.vectors:
         learnt = inspector.learnt_vectors(name)
         if learnt is not None:
@@ -174,6 +178,30 @@ def frame_restorer_slopes(
 def _restored(restorer: nn.Module, rows: Tensor) -> Tensor:
     assert isinstance(restorer, FrameRestorer)
     return restorer.restored(rows)
+
+
+def concord_slopes(learner: Learner, name: str, random: np.random.Generator) -> dict[str, float]:
+    """Return the largest slope of what compares image modality ``name`` with the vectors, if any.
+
+    Found at frames beside vectors of their own and of another moment, and between the two.
+    """
+    concord = learner.inspector.concord(name)
+    if concord is None:
+        return {}
+    index, glimpses = complete(learner, name), glimpses_of(learner)
+    at, other = random.choice(index, (2, WINDOWS))
+    frames = learner.small_frames(name, at).flatten(1)
+    points, others = (torch.cat([frames, glimpses[one].flatten(1)], dim=1) for one in (at, other))
+    slope = largest_slope(OfRows(concord.network, _concord_logit), points, others, OF_A_LOGIT)
+    return {f"{name}_concord_slope": slope}
+
+
+def _concord_logit(network: nn.Module, rows: Tensor) -> Tensor:
+    small, glimpse = rows[:, : 3 * SMALL_PX**2], rows[:, 3 * SMALL_PX**2 :]
+    logit, _, _ = network(
+        small.reshape(-1, 3, SMALL_PX, SMALL_PX), glimpse.reshape(len(rows), MOMENTS, -1)
+    )
+    return torch.as_tensor(logit)[:, None]
 
 
 def vector_slopes(

@@ -1,6 +1,8 @@
 """Everything that method `evidence` learns, in its order, on top of trained autoencoders."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
@@ -9,10 +11,19 @@ from model.config import TrainingConfig
 from model.descent import Position, Progress
 from model.fusion import Fusion
 from model.slopes import inspector_slopes
-from model.teaching import begin, fit_evidences
+from model.teaching import Learner, begin, fit_evidences
+from model.teaching_concord import teach_concord
 from model.teaching_frames import teach_frame_restorer, teach_frames
 from model.teaching_vectors import teach_vector_restorer, teach_vectors
 from model.windows import Index, Windows
+
+Taught: TypeAlias = Callable[[Learner, str, TrainingConfig, Path, Progress], Position | None]
+OF_IMAGES: dict[str, Taught] = {
+    "network": teach_frames,
+    "concord": teach_concord,
+    "restorer": teach_frame_restorer,
+}
+OF_VECTORS: dict[str, Taught] = {"network": teach_vectors, "restorer": teach_vector_restorer}
 
 
 def teach(
@@ -32,12 +43,7 @@ def teach(
     reached: dict[str, Position | None] = {}
     for name in fusion.config.names:
         image = name in learner.inspector.images
-        network, restorer = (
-            (teach_frames, teach_frame_restorer)
-            if image
-            else (teach_vectors, teach_vector_restorer)
-        )
-        for what, one in (("network", network), ("restorer", restorer)):
+        for what, one in (OF_IMAGES if image else OF_VECTORS).items():
             resume = directory / f".{fusion.config.name}.{name}.{what}.state"
             reached[f"{name}_{what}"] = one(learner, name, config, resume, progress)
     halve(fusion)

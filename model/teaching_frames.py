@@ -150,6 +150,7 @@ def _scene_clues(
         scene=scene,
         coefficients=scene.coefficients(view.small),
         expected=expected[lesson.index[at]],
+        glimpse=pixels.new_empty(len(at), 0),  # which this network does not look at
         foretold=torch.from_numpy(foretold),
     )
     counts = torch.from_numpy(lesson.has_usual[at])
