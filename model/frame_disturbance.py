@@ -56,11 +56,12 @@ def block_change(
     before: NDArray[np.uint8], after: NDArray[np.uint8], block_px: int = BLOCK_PX
 ) -> Levels:
     """Return the RMS change of each block of pixels, in grey levels (H / block, W / block)."""
-    squared = np.square(after.astype(np.float32) - before).mean(2)
-    height, width = squared.shape
+    change = cv2.absdiff(after, before)
+    height, width = change.shape[:2]
     size = (max(width // block_px, 1), max(height // block_px, 1))
+    squared = cv2.multiply(change, change, dtype=cv2.CV_32F)
     averaged = cv2.resize(squared, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(np.sqrt(averaged), np.float32)
+    return np.asarray(np.sqrt(averaged.mean(2)), np.float32)
 
 
 def _kernel(random: Generator, height: int, width: int) -> Operation:

@@ -5,7 +5,7 @@ frames alike, and to what the session remembers, so that nothing can be learnt f
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -58,16 +58,21 @@ class Nuisance:
     heading: float
     shift_px: tuple[float, float]
 
-    def __call__(self, levels: Levels, scale: float = 1.0) -> Levels:
-        """Apply it to a frame (H, W, 3) that is ``scale`` times as large as the shift is meant."""
-        height, width = levels.shape[:2]
+    def __call__(self, frame: NDArray[Any], scale: float = 1.0) -> NDArray[Any]:
+        """Apply it to a frame (H, W, 3) that is ``scale`` times as large as the shift is meant.
+
+        Of uint8 or float, which the result is too.
+        """
+        height, width = frame.shape[:2]
         across = np.cos(self.heading) * np.linspace(-1, 1, width, dtype=np.float32)[None, :]
         down = np.sin(self.heading) * np.linspace(-1, 1, height, dtype=np.float32)[:, None]
         light = (1 + self.ramp * (across + down)).astype(np.float32)
         x_px, y_px = (scale * shift for shift in self.shift_px)
         matrix = np.array([[1, 0, x_px], [0, 1, y_px]], np.float32)
-        moved = cv2.warpAffine(levels, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(moved * light[..., None] * self.gain, np.float32)
+        moved = cv2.warpAffine(frame, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        gains = light[..., None] * self.gain
+        whole = cv2.CV_8U if frame.dtype == np.uint8 else cv2.CV_32F  # rounds, and cuts at 255
+        return cv2.multiply(moved, gains, dtype=whole)
 
 
 def draw_nuisance(random: Generator) -> Nuisance:
@@ -191,7 +196,7 @@ class _Shown:
 def _under(nuisance: Nuisance | None, frame: Pixels) -> Pixels:
     if nuisance is None:
         return frame
-    return np.clip(np.rint(nuisance(frame.astype(np.float32))), 0, 255).astype(np.uint8)
+    return nuisance(np.ascontiguousarray(frame))
 
 
 def _disturbed(random: Generator, clean: Pixels, other: Pixels) -> tuple[Disturbance, Pixels]:
@@ -212,8 +217,10 @@ def _hit_cells(clean: Pixels, frame: Pixels) -> Levels:
 
 def _recoded(frame: Pixels) -> Pixels:
     """Through a JPEG, as every replayed frame went."""
-    _, data = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+    bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _grown(small: Levels, shape: tuple[int, ...]) -> Pixels:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -42,13 +43,11 @@ def usual_of(scene: Scene, small: Tensor, expected: Tensor, counts: Tensor) -> U
 def clues_of(view: View, seen: Glance, usual: Usual) -> Clues:
     """Return the clues of one image modality."""
     scene = seen.scene
-    before = pixels_of(view.previous)
-    change = (view.pixels - before).abs().amax(1, keepdim=True)
     return Clues(
         pixels=view.pixels,
         small=view.small,
-        previous=averaged(before, SMALL_PX),
-        change=F.adaptive_max_pool2d(change, SMALL_PX),
+        previous=averaged(pixels_of(view.previous), SMALL_PX),
+        change=_largest_change(view),
         coefficients=seen.coefficients,
         expected=seen.expected,
         residual=view.small - scene.picture(seen.coefficients),
@@ -60,3 +59,15 @@ def clues_of(view: View, seen: Glance, usual: Usual) -> Clues:
         has_usual=usual["counts"],
         has_expected=seen.foretold,
     )
+
+
+def _largest_change(view: View) -> Tensor:
+    """Return the largest change of a pixel of each cell since the frame before (B, 1, 64, 64)."""
+    now, before = view.frame, view.previous
+    # as grey levels, whose difference has no sign to lose
+    change = (torch.maximum(now, before) - torch.minimum(now, before)).amax(3)
+    height, width = change.shape[1:]
+    if height % SMALL_PX == 0 and width % SMALL_PX == 0:
+        cells = change.view(-1, SMALL_PX, height // SMALL_PX, SMALL_PX, width // SMALL_PX)
+        return cells.amax((2, 4))[:, None].float() / 255
+    return F.adaptive_max_pool2d(change[:, None].float() / 255, SMALL_PX)
