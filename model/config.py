@@ -101,8 +101,9 @@ class ModelConfig(_Frozen):
 
     ``method``: ``evidence`` finds faults by closed-form statistics of the inputs; ``mmssl`` is the
     published system, whose detector is learnt on latents (paper 1, section 4); ``mmae`` the
-    denoising autoencoder it is compared with, which detects nothing. ``concord`` is whether a
-    network compares images with what the vectors did at that moment.
+    denoising autoencoder it is compared with, which detects nothing. ``without`` names
+    evidence that is left out, for an ablation or because a checkpoint is older than it; never what
+    is ``learnt``, which corrections need.
     """
 
     name: ModelName
@@ -113,7 +114,7 @@ class ModelConfig(_Frozen):
     detector: DetectorConfig = DetectorConfig()
     precision: Precision = "auto"
     session_baseline: bool = True
-    concord: bool = True
+    without: tuple[str, ...] = ()
     window_hz: Hertz | None = None
 
     @model_validator(mode="after")

@@ -60,19 +60,21 @@ class Inspector(nn.Module):
         self.images = [name for name in config.names if config.modalities[name].kind == "image"]
         self.vectors = [name for name in config.names if name not in self.images]
         inputs = sum(self._values(name) for name in self.vectors)
-        channels = sum(config.modalities[name].channels for name in self.vectors)
-        beside = channels if config.concord else 0
+        beside = sum(config.modalities[name].channels for name in self.vectors)
         self.scenes = nn.ModuleDict({key_of(name): Scene(inputs) for name in self.images})
         self.foretellings = nn.ModuleDict(
             {key_of(name): Foretelling(config.modalities[name]) for name in self.vectors}
         )
         self.evidences = nn.ModuleDict()
         self.restorers = nn.ModuleDict()
+        unknown = set(config.without)
         for name in config.names:
             modality = config.modalities[name]
             image = name in self.images
             kinds = image_evidences(modality, beside) if image else vector_evidences(modality)
-            self.evidences[key_of(name)] = nn.ModuleDict({key_of(k.names[0]): k for k in kinds})
+            unknown -= {one.names[0] for one in kinds if not isinstance(one, Noticing)}
+            chosen = [one for one in kinds if one.names[0] not in config.without]
+            self.evidences[key_of(name)] = nn.ModuleDict({key_of(k.names[0]): k for k in chosen})
             self.restorers[key_of(name)] = (
                 FrameRestorer()
                 if image
@@ -80,6 +82,8 @@ class Inspector(nn.Module):
                     modality.samples, modality.channels, COMPONENTS * len(self.images)
                 )
             )
+        if unknown:
+            raise ValueError(f"without: no evidence to leave out: {', '.join(sorted(unknown))}")
 
     def _values(self, name: str) -> int:
         modality = self.config.modalities[name]

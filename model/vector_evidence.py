@@ -15,6 +15,7 @@ from model.vector_net import VectorNet, clues_of
 SHRINKAGE = 0.03
 RIDGE = 1e-5  # of the samples' number; channels are standardised
 TINY = 1e-3  # in standard deviations, under a logarithm
+UNCHANGED = 1e-5  # likewise: what interpolation of equal values leaves
 
 
 class Prediction(Evidence):
@@ -147,6 +148,38 @@ class Level(Evidence):
         return torch.cat([x_BTC.mean(1), log_range(x_BTC)], dim=1)[:, None]
 
 
+class Plateaus(Evidence):
+    """How long, and how often, a channel does not change at all, of the channel that is worst.
+
+    Judged beside how far it moves: a joint at rest repeats its speed. A value that was rounded,
+    held, clipped or sampled too rarely is smooth enough to look like motion, but for its steps.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("plateaus",)
+
+    def __init__(self, config: ModalityConfig) -> None:
+        super().__init__()
+        self.distance = Mahalanobis(3, blocks=config.channels)
+
+    def fit(self, views: Views) -> None:
+        """Learn how long channels usually stand still."""
+        self.distance.fit(torch.cat([self._features(view.samples) for view in views]), SHRINKAGE)
+
+    def forward(self, view: View) -> dict[str, Tensor]:
+        """Return the evidence (B,)."""
+        return {self.names[0]: self.distance(self._features(view.samples)).amax(1)}
+
+    @staticmethod
+    def _features(x_BTC: Tensor) -> Tensor:
+        same = (x_BTC.diff(dim=1).abs() < UNCHANGED).to(x_BTC)
+        run, longest = torch.zeros_like(same[:, 0]), torch.zeros_like(same[:, 0])
+        for now in same.unbind(1):
+            run = (run + 1) * now
+            longest = torch.maximum(longest, run)
+        counts = [longest.log1p(), same.sum(1).log1p()]
+        return torch.stack([*counts, log_range(x_BTC)], dim=2)
+
+
 class Motion(Evidence):
     """What the other units' channels leave unexplained, of the channel that is worst.
 
@@ -237,5 +270,11 @@ def vector_evidences(config: ModalityConfig) -> list[Evidence]:
     """Return the unfitted evidences of a vector modality; short windows have no residual."""
     if config.samples < 4:
         return [Level(config)]
-    evidences = [Autoregression(config), Dynamics(config), Level(config), LearntVectors(config)]
+    evidences: list[Evidence] = [
+        Autoregression(config),
+        Dynamics(config),
+        Level(config),
+        Plateaus(config),
+        LearntVectors(config),
+    ]
     return [*evidences, Motion(config)] if len(unit_groups(config)) > 1 else evidences

@@ -63,7 +63,7 @@ def test_without_vectors_nothing_surprises(learner: Learner) -> None:
 def test_the_comparison_may_lie_on_either_side_and_can_be_switched_off(learner: Learner) -> None:
     (concord,) = (one for one in learner.fusion.evidence_modules("camera") if CONCORD in one.names)
     assert concord.crossed == (CONCORD,)
-    alone = Fusion(model_config().model_copy(update={"concord": False}))
+    alone = Fusion(model_config().model_copy(update={"without": ("concord",)}))
     assert alone.inspector is not None
     assert alone.inspector.concord("camera") is None
 

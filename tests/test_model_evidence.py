@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 import torch
 
+from model.evidence import vector_view
+from model.fusion import Fusion
 from model.image_evidence import Texture, high_pass
 from model.judging import score_windows, session_medians, weigh_windows
 from model.mahalanobis import Mahalanobis
 from model.scene import principal_components
-from model.vector_evidence import Autoregression
+from model.vector_evidence import Autoregression, Plateaus
 from model.windows import Windows
 from tests.test_model_synthetic import (
     ARM,
+    model_config,
     noisy,
     occluded,
     station,
@@ -187,3 +190,21 @@ def test_texture_takes_images_that_eight_does_not_divide():
     odd = np.random.default_rng(0).integers(0, 255, (2, 70, 93, 3), dtype=np.uint8)
     view = fusion.view(with_images(windows, odd).take(np.arange(2)), "camera")
     assert torch.isfinite(Texture(config)(view)["texture"]).all()
+
+
+def test_plateaus_tell_what_is_held_or_rounded_however_little_that_changes() -> None:
+    evidence, clean = Plateaus(ARM), torch.from_numpy(station(6, 48, seed=70).vectors["arm"])
+    evidence.fit([vector_view(clean)])
+    usual = evidence(vector_view(clean))["plateaus"]
+    held, rounded = clean.clone(), clean.clone()
+    held[:, 1::2, 1] = held[:, ::2, 1]
+    rounded[..., 2] = (rounded[..., 2] / 0.02).round() * 0.02
+    for changed in (held, rounded):
+        odd = evidence(vector_view(changed))["plateaus"]
+        assert (odd > usual.max()).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("left_out", ["plateau", "learnt"])
+def test_what_cannot_be_left_out_is_refused(left_out: str) -> None:
+    with pytest.raises(ValueError, match="no evidence to leave out"):
+        Fusion(model_config().model_copy(update={"without": (left_out,)}))
