@@ -1,23 +1,35 @@
 """What this session's clean windows looked like lately, for one station.
 
 Light, camera mount and resting pose differ from session to session and move the level of evidence
-without any fault; subtracting the session's own median takes that out.
+without any fault; subtracting the session's own median takes that out. What is restless by nature,
+such as a robot's random motion under a lamp, is allowed for by the session's own spread.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
-from statistics import median
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 WINDOWS = 60
 LEAST = 10
+HIGH = 0.9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Habit:
+    """What is usual for one evidence: its ``median``, and the ``spread`` from there to the ninth
+    decile. Of one window numbers, of many (N,), NaN where nothing is known.
+    """
+
+    median: ArrayLike
+    spread: ArrayLike
 
 
 class Baseline:
-    """Medians of the last at most 60 windows of a session judged clean, once there are 10."""
+    """Habits of the last at most 60 windows of a session judged clean, once there are 10."""
 
     def __init__(self) -> None:
         self._recent: dict[str, dict[str, deque[float]]] = {}
@@ -29,11 +41,14 @@ class Baseline:
             for name, value in evidence.get(modality, {}).items():
                 recent.setdefault(name, deque(maxlen=WINDOWS)).append(float(value))
 
-    def medians(self) -> dict[str, dict[str, float]]:
-        """Return the median of each evidence that was seen often enough."""
+    def habits(self) -> dict[str, dict[str, Habit]]:
+        """Return the habit of each evidence that was seen often enough."""
         return {
             modality: {
-                name: median(values) for name, values in recent.items() if len(values) >= LEAST
+                name: Habit(median=median, spread=spread)
+                for name, values in recent.items()
+                if len(values) >= LEAST
+                for median, spread in [_usual(values)]
             }
             for modality, recent in self._recent.items()
         }
@@ -56,20 +71,27 @@ class Baseline:
         return baseline
 
 
-def running_medians(
+def running_habit(
     values: NDArray[np.float64], episode: NDArray[np.int64], usable: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Return (N,) what a `Baseline` would have said before each window of its episode.
+) -> Habit:
+    """Return what a `Baseline` would have said before each of N windows of their episodes.
 
     NaN where fewer than 10 ``usable`` windows came before.
     """
-    medians = np.full(len(values), np.nan)
+    found = np.full((len(values), 2), np.nan)
     for number in np.unique(episode):
         at = np.flatnonzero(episode == number)
         before: deque[float] = deque(maxlen=WINDOWS)
         for index in at:
             if len(before) >= LEAST:
-                medians[index] = median(before)
+                found[index] = _usual(before)
             if usable[index]:
                 before.append(values[index])
-    return medians
+    return Habit(median=found[:, 0], spread=found[:, 1])
+
+
+def _usual(values: Sequence[float]) -> tuple[float, float]:
+    ordered = sorted(values)
+    middle, last = len(ordered) // 2, len(ordered) - 1
+    median = (ordered[middle] + ordered[last - middle]) / 2
+    return median, ordered[round(HIGH * last)] - median

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
-from model.baseline import running_medians
+from model.baseline import Habit, running_habit
 from model.image_evidence import REPETITION
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -22,9 +22,12 @@ Numbers: TypeAlias = Mapping[str, ArrayLike]  # by evidence: of many windows (N,
 Flags: TypeAlias = NDArray[np.bool_]
 NOTHING: Numbers = {}
 NO_NAMES: Mapping[str, tuple[str, ...]] = {}
+Habits: TypeAlias = Mapping[str, Habit]
+NO_HABITS: Habits = {}
 
 TAIL = 0.995
 LEAST_SCALE = 0.05
+LEAST_SPREAD = 0.01
 CAUTION = 3.0
 REPEATS_ALLOWED = 1e-4  # share of clean windows
 
@@ -53,12 +56,14 @@ class Fused(_Frozen):
 
 
 class ModalityCalibration(_Frozen):
-    """``absolute`` holds at all times; ``relative`` once a session's medians are subtracted.
+    """``absolute`` holds at all times; ``relative`` to a session's habits once they are known.
 
     Where there is a relative one, the absolute bridges a session's first windows only, and its
     threshold is `CAUTION` times as far: on a real robot five of six new sessions lay beyond the
     plain one, at up to 2.6 times, for no other reason than another resting pose.
-    ``shifted`` names the evidences from which they are; ``disabled`` those left out, and why.
+    ``shifted`` names the evidences that have habits, and ``spreads`` what they usually spread by:
+    the median is subtracted, and where a session spreads by more, what remains is divided by how
+    many times more. ``disabled`` names those left out, and why.
     ``crossed`` ones compare this modality with another, and count only while no other modality is
     faulty by its own evidence: then it is that one which does not fit.
     """
@@ -66,6 +71,7 @@ class ModalityCalibration(_Frozen):
     absolute: Fused
     relative: Fused | None = None
     shifted: tuple[str, ...] = ()
+    spreads: dict[str, float] = {}
     crossed: tuple[str, ...] = ()
     disabled: dict[str, str] = {}
 
@@ -86,11 +92,11 @@ class Calibration(_Frozen):
         self,
         evidence: Mapping[str, Numbers],
         present: Mapping[str, ArrayLike],
-        medians: Mapping[str, Numbers] | None = None,
+        habits: Mapping[str, Habits] | None = None,
     ) -> dict[str, Floats]:
         """Return the score of each modality: 0 for absent ones, never NaN.
 
-        Of N windows everything is (N,), of one it may be plain numbers. ``medians[modality][name]``
+        Of N windows everything is (N,), of one it may be plain numbers. ``habits[modality][name]``
         are the session's, NaN or left out where there are none yet.
         """
         own, whole = (
@@ -99,7 +105,7 @@ class Calibration(_Frozen):
                     self.modalities[name],
                     _without(values, left_out(self.modalities[name])),
                     present[name],
-                    (medians or {}).get(name, NOTHING),
+                    (habits or {}).get(name, NO_HABITS),
                 )
                 for name, values in evidence.items()
             }
@@ -133,18 +139,28 @@ def _modality_score(
     calibration: ModalityCalibration,
     values: Numbers,
     present: ArrayLike,
-    medians: Numbers,
+    habits: Habits,
 ) -> Floats:
     score = _fused(calibration.absolute, values)
     names = calibration.shifted
-    if calibration.relative is not None and all(n in medians for n in names if n in values):
+    if calibration.relative is not None and all(n in habits for n in names if n in values):
         shifted = {
-            name: np.subtract(one, medians[name]) if name in names else one
+            name: _beside(one, habits[name], calibration.spreads.get(name))
+            if name in names
+            else one
             for name, one in values.items()
         }
         relative = _fused(calibration.relative, shifted)
         score = np.where(np.isnan(relative), score, relative)
     return np.where(np.isnan(score) | ~np.asarray(present), 0.0, score)
+
+
+def _beside(values: ArrayLike, habit: Habit, spread: float | None) -> Floats:
+    """Return evidence beside a session's habit, whose usual ``spread`` is known or none is."""
+    moved: Floats = np.subtract(values, habit.median)
+    if spread is None:  # a checkpoint from before spreads counted
+        return moved
+    return moved / np.maximum(np.asarray(habit.spread) / spread, 1.0)
 
 
 def _fused(fused: Fused, values: Numbers) -> Floats:
@@ -165,8 +181,8 @@ def calibrate(
 ) -> Calibration:
     """Return the calibration on clean windows that nothing was fitted on.
 
-    ``evidence[modality][name]`` (N,); ``session_dependent[modality]`` names the evidences from
-    which session medians will be subtracted, none where no session baseline is kept, and
+    ``evidence[modality][name]`` (N,); ``session_dependent[modality]`` names the evidences that
+    will be judged beside a session's habits, none where no session baseline is kept, and
     ``crossed[modality]`` those that compare it with another.
     Raises ValueError where a modality is never present.
     """
@@ -179,9 +195,15 @@ def calibrate(
         disabled = _disabled(values, usable)
         kept = {key: value for key, value in values.items() if key not in disabled}
         absolute, fused = _fuse(kept, usable)
-        relative = None
+        relative, spreads = None, dict[str, float]()
         if session_dependent.get(name):
-            shifted, known = _shifted(kept, episode, usable, session_dependent[name])
+            habits = {
+                key: running_habit(value, episode, usable)
+                for key, value in kept.items()
+                if key in session_dependent[name]
+            }
+            spreads = _usual_spreads(habits)
+            shifted, known = _shifted(kept, usable, habits, spreads)
             if known.any():
                 relative, shifted_fused = _fuse(shifted, known)
                 fused = np.where(known, shifted_fused, fused)
@@ -190,6 +212,7 @@ def calibrate(
             absolute=absolute,
             relative=relative,
             shifted=shifted_names,
+            spreads=spreads,
             crossed=tuple(crossed.get(name, ())),
             disabled=disabled,
         )
@@ -238,14 +261,23 @@ def _evidence_scale(name: str, clean: NDArray[np.float64]) -> Scale:
     return Scale(offset=tail, gain=1 / max(tail - float(np.median(clean)), LEAST_SCALE))
 
 
+def _usual_spreads(habits: Habits) -> dict[str, float]:
+    """Return what each evidence usually spreads by within a session, where any is known."""
+    spreads = {name: np.asarray(one.spread) for name, one in habits.items()}
+    known = {name: one[np.isfinite(one)] for name, one in spreads.items()}
+    return {
+        name: max(float(np.median(one)), LEAST_SPREAD) for name, one in known.items() if len(one)
+    }
+
+
 def _shifted(
     values: Mapping[str, NDArray[np.float64]],
-    episode: NDArray[np.int64],
     usable: Flags,
-    names: frozenset[str],
+    habits: Habits,
+    spreads: Mapping[str, float],
 ) -> tuple[dict[str, NDArray[np.float64]], Flags]:
     shifted = {
-        name: value - running_medians(value, episode, usable) if name in names else value
+        name: _beside(value, habits[name], spreads.get(name)) if name in habits else value
         for name, value in values.items()
     }
     known = usable.copy()

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from model.calibration import Calibration, Floats, Numbers
+from model.calibration import Calibration, Floats, Habits, Numbers
 from model.config import ModelConfig
 from model.corrector import Corrector
 from model.decoders import ImageDecoder, build_decoder
@@ -174,16 +174,16 @@ class Fusion(nn.Module):
         self,
         evidence: Mapping[str, Numbers],
         present: Mapping[str, ArrayLike],
-        medians: Mapping[str, Numbers] | None = None,
+        habits: Mapping[str, Habits] | None = None,
     ) -> dict[str, Floats]:
         """Return the score of each modality of N windows, or of one, all 0 before calibration.
 
         A score of 0 is a typical clean window, 1 the threshold at which 1 % of clean windows raise
-        any modality. ``medians`` are the session's baseline, as `Calibration.score` takes them.
+        any modality. ``habits`` are the session's baseline, as `Calibration.score` takes them.
         """
         if self.calibration is None:
             return {name: np.zeros(np.shape(flags)) for name, flags in present.items()}
-        return self.calibration.score(evidence, present, medians)
+        return self.calibration.score(evidence, present, habits)
 
     def views(self, batch: Batch) -> dict[str, View]:
         """Prepare every modality of ``batch``."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.baseline import running_medians
+from model.baseline import Habit, running_habit
 from model.calibration import Evidences, Flags, Floats
 from model.fusion import Fusion
 from model.past import Memory, Trace, Usuals
@@ -103,16 +103,16 @@ def crossed(fusion: Fusion) -> dict[str, tuple[str, ...]]:
     }
 
 
-def session_medians(
+def session_habits(
     fusion: Fusion, evidence: Evidences, windows: Windows
-) -> dict[str, dict[str, Floats]]:
-    """Return ``medians[modality][name]`` (N,) of the clean windows before each, NaN where too few.
+) -> dict[str, dict[str, Habit]]:
+    """Return ``habits[modality][name]`` (N,) of the clean windows before each, NaN where too few.
 
     ``evidence`` is of ``windows``, which are clean and in time order within an episode.
     """
     return {
         name: {
-            kind: running_medians(evidence[name][kind], windows.episode, windows.present[name])
+            kind: running_habit(evidence[name][kind], windows.episode, windows.present[name])
             for kind in kinds
         }
         for name, kinds in session_dependent(fusion).items()
@@ -122,5 +122,5 @@ def session_medians(
 def score_windows(fusion: Fusion, windows: Windows) -> dict[str, Floats]:
     """Return the score (N,) of each modality of clean windows, each after its session's past."""
     evidence = weigh_windows(fusion, windows)
-    medians = session_medians(fusion, evidence, windows)
-    return fusion.score(evidence, windows.present, medians)
+    habits = session_habits(fusion, evidence, windows)
+    return fusion.score(evidence, windows.present, habits)

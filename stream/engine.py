@@ -209,8 +209,8 @@ class Engine:
     def _judge(self, loaded: Loaded, one: Inferred) -> Judged:
         """Score a window against its session's baseline, which it then joins where it is clean."""
         session = self._session(loaded, one.window)
-        medians = session.baseline.medians() if loaded.card.model.session_baseline else None
-        found = loaded.fusion.score(one.evidence, one.present, medians)
+        habits = session.baseline.habits() if loaded.card.model.session_baseline else None
+        found = loaded.fusion.score(one.evidence, one.present, habits)
         scores = {name: float(score) for name, score in found.items()}
         clean = [name for name, score in scores.items() if score < FAULTY_SCORE]
         kept = [name for name in clean if one.present[name]]

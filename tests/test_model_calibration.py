@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.baseline import Baseline, running_medians
+from model.baseline import Baseline, Habit, running_habit
 from model.calibration import Calibration, calibrate
 
 RATES = (0.01, 0.001)
@@ -26,10 +26,14 @@ def calibrated(evidence, session=frozenset(), episodes: int = 10) -> Calibration
     )
 
 
-def scored(calibration, evidence, medians=None):
+def scored(calibration, evidence, habits=None):
     size = len(evidence["arm"]["level"])
     present = {name: np.ones(size, dtype=np.bool_) for name in evidence}
-    return calibration.score(evidence, present, medians)
+    return calibration.score(evidence, present, habits)
+
+
+def habit(median: float, spread: float) -> Habit:
+    return Habit(median=median, spread=spread)
 
 
 def test_one_in_a_hundred_clean_windows_raises_any_modality():
@@ -69,8 +73,8 @@ def test_a_session_with_another_light_raises_nothing_once_its_median_is_subtract
     calibration = calibrated(evidence, frozenset({"components"}))
     faulty = clean_evidence(100, seed=2)
     faulty["camera"]["components"] += 7.0 + 4.0  # a session never seen, and a fault
-    unknown = {"camera": {"components": np.full(100, np.nan)}}
-    known = {"camera": {"components": np.full(100, 10.0)}}
+    unknown = {"camera": {"components": habit(np.nan, np.nan)}}
+    known = {"camera": {"components": habit(10.0, 0.6)}}
     assert (scored(calibration, faulty, known)["camera"] > 1).all()
     assert np.array_equal(
         scored(calibration, faulty, unknown)["camera"], scored(calibration, faulty)["camera"]
@@ -95,12 +99,13 @@ def test_a_baseline_speaks_after_ten_clean_windows_and_forgets_after_sixty():
     baseline = Baseline()
     for value in range(9):
         baseline.add({"camera": {"texture": float(value)}}, clean=["camera"])
-    assert baseline.medians() == {"camera": {}}
+    assert baseline.habits() == {"camera": {}}
     for value in range(9, 100):
         baseline.add({"camera": {"texture": float(value)}}, clean=["camera"])
-    assert baseline.medians()["camera"]["texture"] == 69.5
+    usual = baseline.habits()["camera"]["texture"]
+    assert (usual.median, usual.spread) == (69.5, 93 - 69.5)
     baseline.add({"camera": {"texture": 1e9}}, clean=[])
-    assert baseline.medians()["camera"]["texture"] == 69.5
+    assert baseline.habits()["camera"]["texture"].median == 69.5
 
 
 def test_a_restored_baseline_goes_on_as_the_one_that_was_stored():
@@ -113,18 +118,34 @@ def test_a_restored_baseline_goes_on_as_the_one_that_was_stored():
     assert restored.snapshot() == baseline.snapshot()
 
 
-def test_running_medians_are_what_a_baseline_says_before_each_window():
+def test_a_running_habit_is_what_a_baseline_says_before_each_window():
     random = np.random.default_rng(0)
     values, usable = random.normal(size=150), random.random(150) > 0.2
     episode = np.repeat([0, 1], [90, 60])
-    medians = running_medians(values, episode, usable)
+    found = running_habit(values, episode, usable)
     for number in (0, 1):
         baseline = Baseline()
         for at in np.flatnonzero(episode == number):
-            said = baseline.medians().get("camera", {}).get("texture", np.nan)
-            assert medians[at] == pytest.approx(said, nan_ok=True)
+            said = baseline.habits().get("camera", {}).get("texture", habit(np.nan, np.nan))
+            assert found.median[at] == pytest.approx(said.median, nan_ok=True)
+            assert found.spread[at] == pytest.approx(said.spread, nan_ok=True)
             judged = ["camera"] if usable[at] else []
             baseline.add({"camera": {"texture": values[at]}}, clean=judged)
+
+
+def test_a_restless_session_raises_no_more_than_a_calm_one_and_a_fault_still_does():
+    evidence = clean_evidence()
+    calibration = calibrated(evidence, frozenset({"components"}))
+    usual = calibration.modalities["camera"].spreads["components"]
+    assert usual == pytest.approx(0.5 * 1.28, rel=0.1)
+    restless = clean_evidence(4000, seed=3)
+    restless["camera"]["components"] = 3 + 4 * (restless["camera"]["components"] - 3)
+    of_its_own = {"camera": {"components": habit(3.0, 4 * usual)}}
+    of_another = {"camera": {"components": habit(3.0, usual)}}
+    assert (scored(calibration, restless, of_its_own)["camera"] > 1).mean() < 0.02
+    assert (scored(calibration, restless, of_another)["camera"] > 1).mean() > 0.2
+    restless["camera"]["components"] += 4 * 5
+    assert (scored(calibration, restless, of_its_own)["camera"] > 1).mean() > 0.95
 
 
 def with_crossed(seed: int) -> dict[str, dict[str, np.ndarray]]:

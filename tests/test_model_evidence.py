@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from model.baseline import Habit
 from model.evidence import vector_view
 from model.fusion import Fusion
 from model.image_evidence import Texture, high_pass
-from model.judging import score_windows, session_medians, weigh_windows
+from model.judging import score_windows, session_habits, weigh_windows
 from model.mahalanobis import Mahalanobis
 from model.scene import principal_components
 from model.vector_evidence import Autoregression, Plateaus
@@ -36,15 +37,15 @@ def held_out() -> Windows:
 
 
 @functools.cache
-def clean_medians() -> dict[str, dict[str, np.ndarray]]:
+def clean_habits() -> dict[str, dict[str, Habit]]:
     fusion, _ = trained()
-    return session_medians(fusion, weigh_windows(fusion, held_out()), held_out())
+    return session_habits(fusion, weigh_windows(fusion, held_out()), held_out())
 
 
 def shares_raised(faulty: Windows) -> dict[str, float]:
     fusion, _ = trained()
     clean = held_out()
-    scores = fusion.score(weigh_windows(fusion, faulty), faulty.present, clean_medians())
+    scores = fusion.score(weigh_windows(fusion, faulty), faulty.present, clean_habits())
     known = np.arange(len(clean)) % 48 >= 10  # the baseline needs ten windows
     return {name: float((values[known] > 1).mean()) for name, values in scores.items()}
 
