@@ -6,6 +6,19 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 Precision = Literal["auto", "fp32", "bf16"]
 Method = Literal["evidence", "mmssl", "mmae"]
+Dispensable = Literal[
+    "components",  # and shading
+    "texture",
+    "tone",
+    "repetition",
+    "concord",
+    "autoregression",
+    "dynamics",
+    "level",
+    "plateaus",
+    "motion",
+]
+"""Evidence that a model can do without."""
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 ModalityName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
@@ -114,7 +127,7 @@ class ModelConfig(_Frozen):
     detector: DetectorConfig = DetectorConfig()
     precision: Precision = "auto"
     session_baseline: bool = True
-    without: tuple[str, ...] = ()
+    without: tuple[Dispensable, ...] = ()
     window_hz: Hertz | None = None
 
     @model_validator(mode="after")

@@ -67,12 +67,10 @@ class Inspector(nn.Module):
         )
         self.evidences = nn.ModuleDict()
         self.restorers = nn.ModuleDict()
-        unknown = set(config.without)
         for name in config.names:
             modality = config.modalities[name]
             image = name in self.images
             kinds = image_evidences(modality, beside) if image else vector_evidences(modality)
-            unknown -= {one.names[0] for one in kinds if not isinstance(one, Noticing)}
             chosen = [one for one in kinds if one.names[0] not in config.without]
             self.evidences[key_of(name)] = nn.ModuleDict({key_of(k.names[0]): k for k in chosen})
             self.restorers[key_of(name)] = (
@@ -82,8 +80,6 @@ class Inspector(nn.Module):
                     modality.samples, modality.channels, COMPONENTS * len(self.images)
                 )
             )
-        if unknown:
-            raise ValueError(f"without: no evidence to leave out: {', '.join(sorted(unknown))}")
 
     def _values(self, name: str) -> int:
         modality = self.config.modalities[name]

@@ -15,6 +15,7 @@ from model.checkpoint import load, load_autoencoders, save
 from model.config import (
     CorrectorConfig,
     DetectorConfig,
+    Dispensable,
     Hertz,
     LatentSize,
     Method,
@@ -56,6 +57,7 @@ class TrainSettings(BaseModel):
     detector: DetectorConfig = DetectorConfig()
     precision: Precision = "auto"
     session_baseline: bool = True
+    without: tuple[Dispensable, ...] = ()
     window_hz: Hertz | None = None
     training: TrainingConfig = TrainingConfig()
 
@@ -70,6 +72,7 @@ class TrainSettings(BaseModel):
             detector=self.detector,
             precision=self.precision,
             session_baseline=self.session_baseline,
+            without=self.without,
             window_hz=self.window_hz or _anchor_hz(self.modalities, recording),
         )
 

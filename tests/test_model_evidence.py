@@ -1,6 +1,7 @@
 """Each evidence against faults that it never saw, on a station that it knows clean."""
 
 import functools
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from model.baseline import Habit
+from model.config import Dispensable
 from model.evidence import vector_view
 from model.fusion import Fusion
 from model.image_evidence import Texture, high_pass
@@ -205,7 +207,12 @@ def test_plateaus_tell_what_is_held_or_rounded_however_little_that_changes() -> 
         assert (odd > usual.max()).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("left_out", ["plateau", "learnt"])
-def test_what_cannot_be_left_out_is_refused(left_out: str) -> None:
-    with pytest.raises(ValueError, match="no evidence to leave out"):
-        Fusion(model_config().model_copy(update={"without": (left_out,)}))
+def test_every_evidence_can_be_left_out_but_what_corrections_need() -> None:
+    every = {
+        one.names[0] for name in ("camera", "arm") for one in trained()[0].evidence_modules(name)
+    }
+    names = get_args(Dispensable)
+    assert {*every, "motion"} - {"learnt"} == set(names)  # motion needs units
+    bare = Fusion(model_config().model_copy(update={"without": names}))
+    left = {one.names[0] for name in ("camera", "arm") for one in bare.evidence_modules(name)}
+    assert left == {"learnt"}
