@@ -5,7 +5,7 @@ a modality's are fused by their maximum, and the maxima are put on a common scal
 chance that *any* modality of a clean window exceeds 1 is the first false alarm rate.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import reduce
 from typing import TypeAlias
 
@@ -20,7 +20,6 @@ Floats: TypeAlias = NDArray[np.float64]
 Evidences: TypeAlias = Mapping[str, Mapping[str, Floats]]
 Numbers: TypeAlias = Mapping[str, ArrayLike]  # by evidence: of many windows (N,), of one a number
 Flags: TypeAlias = NDArray[np.bool_]
-NOTHING: Numbers = {}
 NO_NAMES: Mapping[str, tuple[str, ...]] = {}
 Habits: TypeAlias = Mapping[str, Habit]
 NO_HABITS: Habits = {}
@@ -144,23 +143,31 @@ def _modality_score(
     score = _fused(calibration.absolute, values)
     names = calibration.shifted
     if calibration.relative is not None and all(n in habits for n in names if n in values):
-        shifted = {
-            name: _beside(one, habits[name], calibration.spreads.get(name))
-            if name in names
-            else one
-            for name, one in values.items()
-        }
+        shifted = _shifted(values, names, habits, calibration.spreads)
         relative = _fused(calibration.relative, shifted)
         score = np.where(np.isnan(relative), score, relative)
     return np.where(np.isnan(score) | ~np.asarray(present), 0.0, score)
 
 
-def _beside(values: ArrayLike, habit: Habit, spread: float | None) -> Floats:
-    """Return evidence beside a session's habit, whose usual ``spread`` is known or none is."""
-    moved: Floats = np.subtract(values, habit.median)
-    if spread is None:  # a checkpoint from before spreads counted
-        return moved
-    return moved / np.maximum(np.asarray(habit.spread) / spread, 1.0)
+def _shifted(
+    values: Numbers, names: Collection[str], habits: Habits, spreads: Mapping[str, float]
+) -> dict[str, Floats]:
+    """Return evidence with those of ``names`` beside the session's habits.
+
+    ``spreads`` are the usual ones; without, in a checkpoint from before they counted, the median
+    alone is subtracted.
+    """
+
+    def beside(name: str, one: ArrayLike) -> Floats:
+        moved: Floats = np.subtract(one, habits[name].median)
+        if name not in spreads:
+            return moved
+        return moved / np.maximum(np.asarray(habits[name].spread) / spreads[name], 1.0)
+
+    return {
+        name: beside(name, one) if name in names else np.asarray(one)
+        for name, one in values.items()
+    }
 
 
 def _fused(fused: Fused, values: Numbers) -> Floats:
@@ -203,7 +210,8 @@ def calibrate(
                 if key in session_dependent[name]
             }
             spreads = _usual_spreads(habits)
-            shifted, known = _shifted(kept, usable, habits, spreads)
+            shifted = _shifted(kept, habits, habits, spreads)
+            known = usable & np.isfinite(np.stack(list(shifted.values()))).all(0)
             if known.any():
                 relative, shifted_fused = _fuse(shifted, known)
                 fused = np.where(known, shifted_fused, fused)
@@ -268,22 +276,6 @@ def _usual_spreads(habits: Habits) -> dict[str, float]:
     return {
         name: max(float(np.median(one)), LEAST_SPREAD) for name, one in known.items() if len(one)
     }
-
-
-def _shifted(
-    values: Mapping[str, NDArray[np.float64]],
-    usable: Flags,
-    habits: Habits,
-    spreads: Mapping[str, float],
-) -> tuple[dict[str, NDArray[np.float64]], Flags]:
-    shifted = {
-        name: _beside(value, habits[name], spreads.get(name)) if name in habits else value
-        for name, value in values.items()
-    }
-    known = usable.copy()
-    for value in shifted.values():
-        known &= np.isfinite(value)
-    return shifted, known
 
 
 def _upper(values: NDArray[np.float64], quantile: float) -> float:

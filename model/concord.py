@@ -37,7 +37,7 @@ def glimpse_of(samples_BTC: Tensor) -> Tensor:
 class ConcordNet(nn.Module):
     """Reads a small frame, foretells the channels from it, and compares them with a glimpse."""
 
-    corners: Tensor
+    place: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class ConcordNet(nn.Module):
         """Return of frames (B, 3, 64, 64) beside glimpses (B, MOMENTS, C): the logit (B,) of not
         belonging together, and each channel's mean and logarithmic spread (B, C) by the frame.
         """
-        place = self.get_buffer("place").expand(len(small), -1, -1, -1)
+        place = self.place.expand(len(small), -1, -1, -1)
         frame = self.layers(torch.cat([4 * (small - 0.5), place], dim=1))
         mean, spread = self.foretells(frame).chunk(2, dim=1)
         spread = spread.clamp(LEAST_LOG_SPREAD, MOST_LOG_SPREAD)

@@ -4,7 +4,7 @@ For each image modality a scene, for every modality its evidences and a restorer
 depends on the autoencoders.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -150,21 +150,22 @@ class Inspector(nn.Module):
 
     def pose(self, views: Mapping[str, View], present: Mapping[str, Tensor]) -> Tensor:
         """Return all vectors side by side (B, inputs), standardised; zeros where absent."""
-        parts = [
-            views[name].samples.flatten(1) * present[name][:, None].to(views[name].samples)
-            for name in self.vectors
-        ]
+        parts = [samples.flatten(1) for samples in self._samples(views, present)]
         size = len(next(iter(present.values())))
         return torch.cat(parts, dim=1) if parts else torch.zeros(size, 0)
 
     def glimpse(self, views: Mapping[str, View], present: Mapping[str, Tensor]) -> Tensor:
         """Return what all vectors did lately (B, moments, C), standardised; zeros where absent."""
-        parts = [
-            glimpse_of(views[name].samples) * present[name][:, None, None].to(views[name].samples)
-            for name in self.vectors
-        ]
+        parts = [glimpse_of(samples) for samples in self._samples(views, present)]
         size = len(next(iter(present.values())))
         return torch.cat(parts, dim=2) if parts else torch.zeros(size, MOMENTS, 0)
+
+    def _samples(
+        self, views: Mapping[str, View], present: Mapping[str, Tensor]
+    ) -> Iterator[Tensor]:
+        for name in self.vectors:
+            samples = views[name].samples
+            yield samples * present[name][:, None, None].to(samples)
 
     def seen(
         self,

@@ -65,12 +65,19 @@ class Learner:
 
     def pose(self, at: Index) -> Tensor:
         """Return the standardised vectors (K, inputs) of windows."""
+        return self.inspector.pose(*self._vectors(at))
+
+    def glimpse(self, at: Index) -> Tensor:
+        """Return what the vectors of windows did lately (K, moments, C), standardised."""
+        return self.inspector.glimpse(*self._vectors(at))
+
+    def _vectors(self, at: Index) -> tuple[dict[str, View], dict[str, Tensor]]:
         batch = self.windows.take(at, self.inspector.vectors)
         views = {name: self.fusion.view(batch, name) for name in self.inspector.vectors}
         present = {
             name: torch.from_numpy(flags[at]) for name, flags in self.windows.present.items()
         }
-        return self.inspector.pose(views, present)
+        return views, present
 
     def vector_view(self, name: str, at: Index) -> View:
         """Return windows of a vector modality with what their session leaves unexplained."""

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from model.concord import concord_loss
 from model.config import TrainingConfig
-from model.descent import Plan, Position, Progress, descend
+from model.descent import Position, Progress, descend
 from model.frame_lessons import NUISANCE_SHARE, draw_nuisance, elsewhere
 from model.scene import SMALL_PX
 from model.teaching import Learner
-from model.teaching_frames import fingerprint
+from model.teaching_plan import planned
 from model.windows import Index, chunks
 
 BATCH = 128
@@ -40,15 +40,15 @@ def teach_concord(
         apart = torch.from_numpy(shown != at).float()
         return concord_loss(network(frames, glimpses[at]), apart, glimpses[shown][:, 0])
 
-    plan = Plan(
-        stage=f"concord {name}",
+    plan = planned(
+        "concord",
+        name,
+        index,
+        config,
+        resume,
         steps=teaching.concord_steps,
         minutes=teaching.concord_minutes,
-        learning_rate=teaching.learning_rate,
         weight_decay=WEIGHT_DECAY,
-        origin=fingerprint("concord", name, index, config),
-        resume=resume,
-        save_every_s=config.save_every_s,
     )
     reached = descend(network, loss_of, plan, progress)
     network.eval()
@@ -66,12 +66,7 @@ def complete(learner: Learner, name: str) -> Index:
 @torch.no_grad()
 def glimpses_of(learner: Learner) -> Tensor:
     """Return what the vectors did lately at every window (N, moments, C)."""
-    inspector, parts = learner.inspector, []
-    for at in chunks(len(learner.windows), 1024):
-        batch = learner.windows.take(at, inspector.vectors)
-        views = {name: learner.fusion.view(batch, name) for name in inspector.vectors}
-        parts.append(inspector.glimpse(views, batch.present))
-    return torch.cat(parts)
+    return torch.cat([learner.glimpse(at) for at in chunks(len(learner.windows), 1024)])
 
 
 def moments(random: Generator, learner: Learner, index: Index, at: Index) -> Index:

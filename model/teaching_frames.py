@@ -1,6 +1,5 @@
 """Teaching the networks that see frames: one to tell disturbed from clean, one to restore."""
 
-import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,18 +11,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.config import TrainingConfig
-from model.descent import Plan, Position, Progress, descend
+from model.descent import Position, Progress, descend
 from model.evidence import View, pixels_of
 from model.frame_lessons import Classroom, Lesson
 from model.frame_net import Clues
 from model.glance import Glance, clues_of, usual_of
 from model.scene import COMPONENTS, SMALL_PX, Scene, averaged
 from model.teaching import Learner
+from model.teaching_plan import RESTORING_RATE, planned
 from model.windows import Index, chunks
 
 BLIND_SHARE = 0.3  # of the frames are shown without what the vectors foretell
 WHERE_WEIGHT = 2.0
-WEIGHT_DECAY = 1e-4
 
 
 @torch.no_grad()
@@ -72,15 +71,14 @@ def teach_frames(
                 logit, told
             ) + WHERE_WEIGHT * F.binary_cross_entropy_with_logits(cells, where)
 
-        plan = Plan(
-            stage=f"frames {name}",
+        plan = planned(
+            "frames",
+            name,
+            index,
+            config,
+            resume,
             steps=teaching.frame_steps,
             minutes=teaching.frame_minutes,
-            learning_rate=teaching.learning_rate,
-            weight_decay=WEIGHT_DECAY,
-            origin=fingerprint("frames", name, index, config),
-            resume=resume,
-            save_every_s=config.save_every_s,
         )
         reached = descend(network, loss_of, plan, progress)
     # as a loaded one is, which is bit for bit the same and no slower for a window at a time
@@ -179,15 +177,15 @@ def teach_frame_restorer(
         error: Tensor = ((said - found[at]).square().mean(0) * weight).sum()
         return error
 
-    plan = Plan(
-        stage=f"restorer {name}",
+    plan = planned(
+        "restorer",
+        name,
+        index,
+        config,
+        resume,
         steps=config.teaching.restoring_steps,
-        minutes=None,
-        learning_rate=1e-3,
+        learning_rate=RESTORING_RATE,
         weight_decay=1e-2,
-        origin=fingerprint("restorer", name, index, config),
-        resume=resume,
-        save_every_s=config.save_every_s,
     )
     reached = descend(restorer, loss_of, plan, progress)
     restorer.eval()
@@ -211,10 +209,3 @@ def _fair_expectations(learner: Learner, name: str, scene: Scene) -> Tensor:
             at = members[part]
             expected[at] = scene.coefficients(fair.picture(expected[at]))
     return expected
-
-
-def fingerprint(what: str, name: str, index: Index, config: TrainingConfig) -> str:
-    """Return what must be equal for a training to be resumed; its length may change."""
-    teaching = config.teaching.model_dump_json(include={"frame_batch", "vector_batch"})
-    text = f"{what} {name} {config.seed} {config.teaching.learning_rate} {teaching}"
-    return hashlib.sha256(text.encode() + index.tobytes()).hexdigest()

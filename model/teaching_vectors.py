@@ -10,15 +10,12 @@ from numpy.random import Generator
 from torch import Tensor
 
 from model.config import TrainingConfig
-from model.descent import Plan, Position, Progress, descend
+from model.descent import Position, Progress, descend
 from model.evidence import View, vector_view
 from model.restorers import gated
 from model.teaching import FORGOTTEN_SHARE, Learner
-from model.teaching_frames import (
-    WEIGHT_DECAY,
-    coefficients_of,
-    fingerprint,
-)
+from model.teaching_frames import coefficients_of
+from model.teaching_plan import RESTORING_RATE, planned
 from model.vector_disturbance import Channels, describe, disturb
 from model.vector_evidence import LearntVectors
 from model.windows import Index
@@ -91,15 +88,14 @@ def teach_vectors(
         whole = F.binary_cross_entropy_with_logits(logit, told)
         return whole + WHERE_WEIGHT * F.binary_cross_entropy_with_logits(where, at)
 
-    plan = Plan(
-        stage=f"vectors {name}",
+    plan = planned(
+        "vectors",
+        name,
+        windowful.index,
+        config,
+        resume,
         steps=teaching.vector_steps,
         minutes=teaching.vector_minutes,
-        learning_rate=teaching.learning_rate,
-        weight_decay=WEIGHT_DECAY,
-        origin=fingerprint("vectors", name, windowful.index, config),
-        resume=resume,
-        save_every_s=config.save_every_s,
     )
     reached = descend(learnt.network, loss_of, plan, progress)
     learnt.network.eval()
@@ -131,15 +127,14 @@ def teach_vector_restorer(
         loss: Tensor = restored + 0.1 * (predicted - wanted).square().mean()
         return loss
 
-    plan = Plan(
-        stage=f"restorer {name}",
+    plan = planned(
+        "restorer",
+        name,
+        windowful.index,
+        config,
+        resume,
         steps=config.teaching.restoring_steps,
-        minutes=None,
-        learning_rate=1e-3,
-        weight_decay=WEIGHT_DECAY,
-        origin=fingerprint("restorer", name, windowful.index, config),
-        resume=resume,
-        save_every_s=config.save_every_s,
+        learning_rate=RESTORING_RATE,
     )
     reached = descend(restorer, loss_of, plan, progress)
     restorer.eval()

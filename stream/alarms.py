@@ -183,8 +183,13 @@ class Alarms:
         """Take a snapshot back."""
         self._states = {}
         for key, state in memory.items():
-            modality, _, condition = key.rpartition("/")
-            self._states[(modality, condition)] = _State(**state)
+            self._states[parted(key)] = _State(**state)
+
+
+def parted(key: str) -> tuple[str, str]:
+    """Return modality and condition of what was written as ``modality/condition``."""
+    modality, _, condition = key.rpartition("/")
+    return modality, condition
 
 
 def _step(state: _State, seen: Observation, rule: AlarmRule) -> tuple[_State, Change | None]:

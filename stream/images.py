@@ -100,8 +100,9 @@ def check(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         raise Malformed("undecodable_image", f"{width}x{height} px hold no picture")
     if height * width > max_pixels:
         raise Malformed("image_too_large", f"{width}x{height} px, the limit is {max_pixels} px")
+    look_through = _check_png if data.startswith(PNG_MAGIC) else _check_jpeg
     try:
-        _check_png(data) if data.startswith(PNG_MAGIC) else _check_jpeg(data)
+        look_through(data)
     except struct.error:
         raise Malformed("truncated_image", f"no end marker in {len(data)} bytes") from None
 

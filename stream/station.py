@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stream.alarms import STATION, Alarms, Change, Condition, Observation
+from stream.alarms import STATION, Alarms, Change, Condition, Observation, parted
 from stream.aligner import Aligner
 from stream.clocks import LONG_AGO, NEVER
 from stream.conditions import Conditions
@@ -193,8 +193,7 @@ class Station:
         self.alarms.restore(judged["alarms"])
         self._contexts.extend((since_ns, context) for since_ns, context in judged["contexts"])
         for key, due_ns in judged.get("forget_at", {}).items():
-            modality, _, condition = key.rpartition("/")
-            self.forget_at[(modality, condition)] = due_ns
+            self.forget_at[parted(key)] = due_ns
 
 
 def _valid_until_ns(state: Mapping[str, Any]) -> int:

@@ -91,8 +91,7 @@ class GroupReader(KafkaReader):
                 self._offsets[partition].committed(offset)
 
     async def _on_revoked(self) -> None:
-        with suppress(KafkaError, IllegalStateError):
-            await self._commit()
+        await self._leave()
         self._placed.clear()
 
     def _on_assigned(self, assigned: Iterable[TopicPartition]) -> None:

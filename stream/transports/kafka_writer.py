@@ -135,7 +135,7 @@ class KafkaWriter:
         """Have a producer join no more records than every topic known here takes at once."""
         limits = [one.max_message_bytes for one in self._topics.values() if one.max_message_bytes]
         batches = producer._message_accumulator
-        batches._batch_size = min(batches._batch_size, *limits, _BATCH_BYTES)
+        batches._batch_size = min([batches._batch_size, *limits])
 
     def refusal(self, message: Message) -> str:
         """Why a message can never be published; empty where it can or nothing is known."""
