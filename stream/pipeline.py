@@ -33,6 +33,7 @@ from stream.transports.transport import Delivery, Message, Transport
 
 BEING_DECODED = 64
 TICK_S = 0.02
+STRIDE_NS = round(2 * TICK_S * 1e9)  # the most that a tick counts for as silence
 DRAIN_S = 8.0  # a container is killed 10 s after SIGTERM
 log = structlog.get_logger(__name__)
 
@@ -162,7 +163,7 @@ class Pipeline:
             timeout_ns = round(settings.idle_timeout_ms * MS)
             self._served[name] = Served(
                 station=station,
-                idleness=Idleness(settings.modalities, timeout_ns, self._now_ns()),
+                idleness=Idleness(settings.modalities, timeout_ns, STRIDE_NS, self._now_ns()),
                 grant=granted.grant,
                 told=station.taken_in(),
                 session=memory["session"] if memory is not None else {},
@@ -185,7 +186,7 @@ class Pipeline:
         windows, rejected = served.station.add(reading)
         used = reading.time_ns not in [one.time_ns for one in rejected]
         if used:  # a source of nothing but refused readings is as good as silent
-            served.idleness.heard(reading.modality, self._now_ns())
+            served.idleness.heard(reading.modality)
         served.ledger.enter(reading, delivery)
         await self._collect(served, windows, rejected, (reading, delivery))
 
@@ -291,7 +292,7 @@ class Pipeline:
             for served in list(self._served.values()):
                 for idle in served.idleness.check(now_ns, self._exhausted(served.station)):
                     await self._collect(served, *served.station.add(idle))
-                if silent_ns := served.idleness.silent_ns(now_ns):
+                if silent_ns := served.idleness.silent_ns:
                     await self._tell(served, served.station.silent(silent_ns))
 
     def _exhausted(self, station: Station) -> Callable[[str], bool]:
