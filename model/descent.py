@@ -55,11 +55,16 @@ class Position:
 
 
 def descend(
-    module: nn.Module, loss_of: Callable[[int], Tensor], plan: Plan, progress: Progress
+    module: nn.Module,
+    loss_of: Callable[[int], Tensor],
+    plan: Plan,
+    progress: Progress,
+    until: float = 1.0,
 ) -> Position:
     """Step along the gradient of ``loss_of(step)``, from where an earlier run stopped.
 
     What a step draws must follow from its number alone. Adam without weight decay, else AdamW.
+    Stops once a share ``until`` of the plan is over; called again, it goes on.
     """
     adam = torch.optim.AdamW(
         module.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
@@ -67,7 +72,7 @@ def descend(
     at = _restored(plan, module, adam)
     started = saved = time.monotonic() - at.elapsed_s
     saved += at.elapsed_s
-    while at.step < plan.steps and not _is_over(plan, at):
+    while _share(plan, at) < until:
         set_rate(adam, plan.learning_rate, _share(plan, at))
         loss = loss_of(at.step)
         adam.zero_grad(set_to_none=True)
@@ -86,12 +91,14 @@ def descend(
     return at
 
 
-def _is_over(plan: Plan, at: Position) -> bool:
-    return plan.minutes is not None and at.elapsed_s >= 60 * plan.minutes
+def share_over(plan: Plan) -> float:
+    """Return how much of a plan an earlier run is through with."""
+    kept = _kept(plan)
+    return 0.0 if kept is None else _share(plan, kept[0])
 
 
 def _share(plan: Plan, at: Position) -> float:
-    share = at.step / plan.steps
+    share = at.step / plan.steps if plan.steps else 1.0
     return share if plan.minutes is None else max(share, at.elapsed_s / (60 * plan.minutes))
 
 
@@ -118,27 +125,35 @@ def _keep(plan: Plan, module: nn.Module, adam: torch.optim.Optimizer, at: Positi
 
 
 def _restored(plan: Plan, module: nn.Module, adam: torch.optim.Optimizer) -> Position:
-    """Take back what was kept; an unreadable state costs a fresh start, nothing else."""
-    if not plan.resume.exists():
+    """Take back what was kept."""
+    kept = _kept(plan)
+    if kept is None:
         return Position()
-    try:
-        with safe_open(str(plan.resume), framework="pt") as file:
-            facts: Mapping[str, str] = file.metadata() or {}
-            keys: list[str] = list(file.keys())
-            tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in keys}
-    except SafetensorError:
-        return Position()
-    if facts.get("origin") != plan.origin:
-        return Position()
+    position, tensors = kept
     module.load_state_dict(_under("module.", tensors))
     states: dict[int, dict[str, Any]] = {}
     for key, tensor in _under("adam.", tensors).items():
         number, _, what = key.partition(".")
         states.setdefault(int(number), {})[what] = tensor
     adam.load_state_dict({"state": states, "param_groups": adam.state_dict()["param_groups"]})
-    return Position(
-        step=int(facts["step"]), elapsed_s=float(facts["elapsed_s"]), loss=float(facts["loss"])
-    )
+    return position
+
+
+def _kept(plan: Plan) -> tuple[Position, dict[str, Tensor]] | None:
+    """Read what was kept; an unreadable state costs a fresh start, nothing else."""
+    if not plan.resume.exists():
+        return None
+    try:
+        with safe_open(str(plan.resume), framework="pt") as file:
+            facts: Mapping[str, str] = file.metadata() or {}
+            keys: list[str] = list(file.keys())
+            tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in keys}
+    except SafetensorError:
+        return None
+    if facts.get("origin") != plan.origin:
+        return None
+    step, elapsed_s, loss = (facts[key] for key in ("step", "elapsed_s", "loss"))
+    return Position(step=int(step), elapsed_s=float(elapsed_s), loss=float(loss)), tensors
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

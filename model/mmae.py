@@ -4,8 +4,10 @@ The same encoders, corrector (here the fusing network) and decoders, from scratc
 ``L = sum_i |x_i - D_i(C(E(x~))_i)|^2``; half of each batch is clean, half corrupted.
 """
 
-import time
+import hashlib
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from model.autoencoding import Trained, input_variance
 from model.config import TrainingConfig
-from model.descent import Progress, set_rate
+from model.descent import Plan, Progress, descend, share_over
 from model.fusion import Fusion
 from model.windows import Batch, Corrupt, Index, Pairs, Windows
 
@@ -24,38 +26,42 @@ def train_mmae(
     index: Index,
     corrupt: Corrupt,
     config: TrainingConfig,
+    resume: Path,
     progress: Progress,
 ) -> Trained:
     """Train all of ``fusion`` on clean ``windows`` at ``index`` and on rounds of corrupted pairs.
 
     One round at a time is in memory, for an equal part of the training each; making them does not
-    count towards its minutes. An epoch is as many steps as pass over the windows once.
+    count towards its minutes. An epoch is as many steps as pass over the windows once. Goes on
+    from ``resume`` where that file is of the same training.
     """
     fusion.train().to(memory_format=torch.channels_last)
     present = {name: index[windows.present[name][index]] for name in fusion.config.names}
     variances = {name: input_variance(fusion, name, windows, at) for name, at in present.items()}
-    adam = torch.optim.Adam(fusion.parameters(), lr=config.learning_rate)
-    random = np.random.default_rng(config.seed)
     per_epoch = max(1, len(index) // config.batch)
-    step, elapsed_s, running = 0, 0.0, float("nan")
-    for number in range(config.rounds):
-        pairs = corrupt(number)
-        while (share := _share(step / per_epoch, elapsed_s, config)) * config.rounds < number + 1:
-            started = time.monotonic()
-            set_rate(adam, config.learning_rate, share)
-            halves = _drawn(fusion, windows, index, pairs, random, config.batch)
-            loss = torch.stack([denoising_error(fusion, *half, variances) for half in halves])
-            adam.zero_grad(set_to_none=True)
-            loss.mean().backward()  # type: ignore[no-untyped-call]
-            adam.step()
-            value = float(loss.detach().mean())
-            running = value if np.isnan(running) else 0.98 * running + 0.02 * value
-            step += 1
-            elapsed_s += time.monotonic() - started
-            progress("mmae", step / per_epoch, config.epochs, running)
-        del pairs  # before the next: two rounds at once may not fit
+    plan = Plan(
+        stage="mmae",
+        steps=config.epochs * per_epoch,
+        minutes=config.minutes,
+        learning_rate=config.learning_rate,
+        origin=_fingerprint(fusion, index, config),
+        resume=resume,
+        save_every_s=config.save_every_s,
+    )
+
+    def loss_of(pairs: Pairs, step: int) -> Tensor:
+        random = np.random.default_rng([config.seed, step])
+        halves = _drawn(fusion, windows, index, pairs, random, config.batch)
+        return torch.stack([denoising_error(fusion, *half, variances) for half in halves]).mean()
+
+    begun = min(int(share_over(plan) * config.rounds), config.rounds - 1)
+    for number in range(begun, config.rounds):
+        step_loss = partial(loss_of, corrupt(number))
+        reached = descend(fusion, step_loss, plan, progress, until=(number + 1) / config.rounds)
     fusion.eval()
-    return Trained(epochs=step / per_epoch, minutes=elapsed_s / 60, loss=running)
+    return Trained(
+        epochs=reached.step / per_epoch, minutes=reached.elapsed_s / 60, loss=reached.loss
+    )
 
 
 def denoising_error(
@@ -89,7 +95,8 @@ def _drawn(
     return [(clean, clean), faulty]
 
 
-def _share(epochs: float, elapsed_s: float, config: TrainingConfig) -> float:
-    """Return how much of the training is over."""
-    share = epochs / config.epochs if config.epochs else 1.0
-    return share if config.minutes is None else max(share, elapsed_s / (60 * config.minutes))
+def _fingerprint(fusion: Fusion, index: Index, config: TrainingConfig) -> str:
+    """Return what must be equal for a training to be resumed; its length may change."""
+    drawn_from = config.model_dump_json(include={"seed", "batch", "rounds", "learning_rate"})
+    text = f"{fusion.config.model_dump_json()} {drawn_from}"
+    return hashlib.sha256(text.encode() + index.tobytes()).hexdigest()

@@ -79,7 +79,8 @@ def train(
         fusion.precision = choose(model.precision, target)
         fusion.fit_scales(windows, train_index)
         if model.method == "mmae":
-            whole = train_mmae(fusion, windows, train_index, corrupt, config, progress)
+            resume = directory / f".{model.name}.mmae.state"
+            whole = train_mmae(fusion, windows, train_index, corrupt, config, resume, progress)
             trained, figures = dict.fromkeys(model.names, whole), {}  # all share the minutes
         else:
             if encoders is None:
