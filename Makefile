@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench fuzz crashes chaos lint proto clean
+.DELETE_ON_ERROR:
+.PHONY: demo test bench fuzz crashes chaos tables lint proto clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,6 +30,29 @@ crashes: $(STAMP)  ## workers killed at every await of a simulated log; writes b
 
 chaos: $(STAMP)  ## blows for workers beside real brokers; writes build/chaos.json; ARGS='--only kafka/kills --seed 7'
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+# Hours of training: interrupted, it goes on where it stopped.
+STATION ?= welding-single
+MINUTES ?= 80
+TABLES := build/tables/$(STATION)
+SPLIT = --data $(TABLES)/train.mcap --calibration $(TABLES)/calibration.mcap --out $(TABLES)
+tables: $(TABLES)/report.html  ## the papers' tables for STATION=welding-single, welding-dual or ur5, from nothing
+
+$(TABLES)/test.mcap: | $(STAMP)
+	$(BIN)/weldfusion simulate $(STATION) --minutes $(MINUTES) --seed 1 --splits $(TABLES) --force
+
+$(TABLES)/$(STATION).safetensors: $(TABLES)/test.mcap
+	$(BIN)/weldfusion train configs/train-$(STATION).yaml $(SPLIT)
+
+$(TABLES)/mmssl.safetensors: $(TABLES)/$(STATION).safetensors
+	$(BIN)/weldfusion train configs/train-mmssl.yaml $(SPLIT) --encoders $<
+
+$(TABLES)/mmae.safetensors: $(TABLES)/test.mcap
+	$(BIN)/weldfusion train configs/train-mmae.yaml $(SPLIT)
+
+$(TABLES)/report.html: $(addprefix $(TABLES)/,$(STATION).safetensors mmssl.safetensors mmae.safetensors)
+	$(BIN)/weldfusion evaluate $< $(addprefix --beside ,$(wordlist 2,3,$^)) --data $(TABLES)/test.mcap \
+		--seed 1 --json $(TABLES)/report.json --html $@
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

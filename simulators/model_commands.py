@@ -37,6 +37,7 @@ def train(
         Path | None,
         typer.Option(help="A checkpoint whose autoencoders are taken over instead of trained."),
     ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the file's seed.")] = None,
 ) -> None:
     """Train a checkpoint on clean recordings; goes on where an interrupted run stopped.
 
@@ -51,7 +52,7 @@ def train(
 
     configure_logs()
     try:
-        settings = parse(read_mapping(config), TrainSettings, str(config))
+        settings = parse(read_mapping(config), TrainSettings, str(config)).seeded(seed)
         with progress_bars() as progress:
             path = train_checkpoint(
                 settings, [*data, *(more or [])], out, map, progress, encoders, calibration or ()

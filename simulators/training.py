@@ -76,6 +76,13 @@ class TrainSettings(BaseModel):
             window_hz=self.window_hz or _anchor_hz(self.modalities, recording),
         )
 
+    def seeded(self, seed: int | None) -> "TrainSettings":
+        """The same with another seed, if there is one."""
+        if seed is None:
+            return self
+        training = self.training.model_copy(update={"seed": seed})
+        return self.model_copy(update={"training": training})
+
 
 def _anchor_hz(wanted: Mapping[str, ModalityConfig], recording: Recording) -> float:
     """The rate of the anchor: the first image, else the first vector."""

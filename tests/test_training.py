@@ -311,10 +311,10 @@ def test_autoencoders_are_taken_over_from_another_checkpoint(
     trained: Path, folder: Path, tmp_path: Path
 ) -> None:
     data = [str(folder / "train.mcap")]
-    seed = SETTINGS.training.model_copy(update={"seed": 4})
-    settings = SETTINGS.model_copy(update={"training": seed})
-    path = train_checkpoint(settings, data, tmp_path, None, silent, encoders=trained)
+    path = train_checkpoint(SETTINGS.seeded(4), data, tmp_path, None, silent, encoders=trained)
     first, second = load(trained), load(path)
+    assert (first.card.training.seed, second.card.training.seed) == (SETTINGS.training.seed, 4)
+    assert SETTINGS.seeded(None) is SETTINGS
     assert second.card.training.epochs == first.card.training.epochs
     ours, theirs = second.fusion.state_dict(), first.fusion.state_dict()
     for key, tensor in ours.items():
