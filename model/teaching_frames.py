@@ -17,7 +17,7 @@ from model.frame_lessons import Classroom, Lesson
 from model.frame_net import Clues
 from model.glance import Glance, clues_of, usual_of
 from model.scene import COMPONENTS, SMALL_PX, Scene, averaged
-from model.teaching import Learner
+from model.teaching import MAIN_MEMORY, Learner
 from model.teaching_plan import RESTORING_RATE, planned
 from model.windows import Index, chunks
 
@@ -45,8 +45,8 @@ def teach_frames(
     learner: Learner, name: str, config: TrainingConfig, resume: Path, progress: Progress
 ) -> Position:
     """Teach the network of image modality ``name`` to tell disturbed frames from clean ones."""
-    network = learner.inspector.learnt_frames(name).network
-    network.to(memory_format=torch.channels_last).train()
+    network, device = learner.inspector.learnt_frames(name).network, learner.device
+    network.to(device).to(memory_format=torch.channels_last).train()
     index = learner.members(name)
     classroom = Classroom(
         windows=learner.windows, name=name, small=learner.small[name], index=index
@@ -63,13 +63,10 @@ def teach_frames(
         def loss_of(step: int) -> Tensor:
             lesson = ahead.get(step)
             clues = lesson_clues(learner, name, lesson, expected, config.seed, step)
-            pixels = clues.pixels.contiguous(memory_format=torch.channels_last)
-            logit, cells = network(pixels, clues.planes())
-            told = torch.from_numpy(lesson.disturbed).to(logit)
-            where = torch.from_numpy(lesson.cells).to(cells)
-            return F.binary_cross_entropy_with_logits(
-                logit, told
-            ) + WHERE_WEIGHT * F.binary_cross_entropy_with_logits(cells, where)
+            pixels = clues.pixels.to(device).contiguous(memory_format=torch.channels_last)
+            with learner.fusion.mixed_precision(device):
+                said = network(pixels, clues.planes().to(device))
+            return lesson_loss(said, lesson)
 
         plan = planned(
             "frames",
@@ -82,8 +79,18 @@ def teach_frames(
         )
         reached = descend(network, loss_of, plan, progress)
     # as a loaded one is, which is bit for bit the same and no slower for a window at a time
-    network.to(memory_format=torch.contiguous_format).eval()
+    network.to(MAIN_MEMORY).to(memory_format=torch.contiguous_format).eval()
     return reached
+
+
+def lesson_loss(said: tuple[Tensor, Tensor], lesson: Lesson) -> Tensor:
+    """Return the loss of a network's logits: whether each frame is disturbed, and where."""
+    logit, cells = (one.float() for one in said)
+    told = torch.from_numpy(lesson.disturbed).to(logit)
+    where = torch.from_numpy(lesson.cells).to(cells)
+    return F.binary_cross_entropy_with_logits(
+        logit, told
+    ) + WHERE_WEIGHT * F.binary_cross_entropy_with_logits(cells, where)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

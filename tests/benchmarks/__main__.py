@@ -19,6 +19,8 @@ WANTED = {
     "aligner_large_over_small_buffer": ">= 0.9",
     "rss_growth": "within +- 0.02",
     "slowest_image_fault_ms": "<= 5",
+    "autoencoder_over_plain_loop": ">= 1.5",
+    "frame_network_over_plain_loop": ">= 1.5",
     "exactly_once_over_at_least_once": ">= 0.9 both",
 }
 
@@ -57,13 +59,14 @@ def run(benchmarks: Mapping[str, Measure]) -> dict[str, object]:
 
 
 def _benchmarks(minutes: float) -> dict[str, Measure]:
-    from tests.benchmarks import aligner, faults, memory, pipeline
+    from tests.benchmarks import aligner, faults, memory, pipeline, training
     from tests.benchmarks.delivery import crash, exactly_once, latency, mqtt
 
     return {
         "aligner": aligner.measure,
         "faults": faults.measure,
         "pipeline": pipeline.measure,
+        "training": training.measure,
         "exactly_once": exactly_once.measure,
         "latency": latency.measure,
         "mqtt": mqtt.measure,
