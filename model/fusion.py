@@ -68,6 +68,10 @@ class Fusion(nn.Module):
         """Where the weights are."""
         return self.corrector.scale.mean.device
 
+    def mixed_precision(self, device: torch.device) -> torch.autocast:
+        """Return the context in which networks on ``device`` run in the model's precision."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
     def is_image(self, name: str) -> bool:
         """Return whether modality ``name`` is of kind image."""
         return self.config.modalities[name].kind == "image"
@@ -216,13 +220,13 @@ class Fusion(nn.Module):
     def _encoded(self, name: str, x: Tensor) -> Tensor:
         """Return the latent of pixels (B, 3, H, W) in [0, 1] or of standardised samples."""
         x = self.scale(name)(x) if self.is_image(name) else x
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with self.mixed_precision(self.device):
             latent: Tensor = self.encoders[key_of(name)](x)
         return latent.float()
 
     def decode(self, name: str, latent: Tensor) -> Tensor:
         """Return (B, 3, H, W) in [0, 1], or (B, T, C) standardised, of latents (B, latent)."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with self.mixed_precision(self.device):
             decoded: Tensor = self.decoders[key_of(name)](latent)
         return decoded.float()
 

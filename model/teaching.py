@@ -24,6 +24,7 @@ from model.windows import Index, Windows, chunks
 
 ENOUGH_FRAMES = 6000  # spread over all; neighbours in time are much alike
 OLDEST = 120  # windows since the last clean one, while restoring is learnt
+MAIN_MEMORY = torch.device("cpu")
 FORGOTTEN_SHARE = 0.1  # of the windows are restored without any
 
 
@@ -34,7 +35,8 @@ class Learner:
     ``index`` are the windows to learn from; ``small[name]`` float16 (N, 64, 64, 3) of all windows;
     ``fold`` (N,) 0 or 1, and ``scenes[fold][name]`` the scene that has not seen windows of it.
     Of vectors, ``friction[name]`` (N, 2, C) is what a session would remember at each window, and
-    ``left[name]`` (N, T, C) what it leaves unexplained there.
+    ``left[name]`` (N, T, C) what it leaves unexplained there. All of it is in main memory;
+    ``device`` is where the networks that look at frames are taught.
     """
 
     fusion: Fusion
@@ -44,6 +46,7 @@ class Learner:
     small: Mapping[str, np.ndarray]
     fold: Index
     scenes: tuple[Mapping[str, Scene], Mapping[str, Scene]]
+    device: torch.device
     friction: dict[str, Tensor] = field(default_factory=dict)
     left: dict[str, Tensor] = field(default_factory=dict)
 
@@ -90,9 +93,14 @@ class Learner:
 
 
 def begin(
-    fusion: Fusion, windows: Windows, index: Index, config: TrainingConfig, progress: Progress
+    fusion: Fusion,
+    windows: Windows,
+    index: Index,
+    config: TrainingConfig,
+    progress: Progress,
+    device: torch.device = MAIN_MEMORY,
 ) -> Learner:
-    """Fit the scenes on the windows at ``index``."""
+    """Fit the scenes on the windows at ``index``; ``fusion`` is in main memory."""
     inspector = fusion.inspector
     assert inspector is not None
     fold = halves(windows.episode, index)
@@ -109,6 +117,7 @@ def begin(
         small={name: shrunk(windows, name) for name in inspector.images},
         fold=fold,
         scenes=(scenes[0], scenes[1]),
+        device=device,
     )
     for name in inspector.images:
         here = learner.members(name)

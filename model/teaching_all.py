@@ -34,8 +34,12 @@ def teach(
     directory: Path,
     progress: Progress,
 ) -> dict[str, float]:
-    """Teach the inspector on the clean windows at ``index``; return its losses and slopes."""
-    learner = begin(fusion, windows, index, config, progress)
+    """Teach the inspector on the clean windows at ``index``; return its losses and slopes.
+
+    In main memory, where the windows are, but for the networks that look at frames.
+    """
+    device = fusion.device
+    learner = begin(fusion.cpu(), windows, index, config, progress, device)
     total = sum(len(fusion.evidence_modules(name)) for name in fusion.config.names)
     for done, _ in enumerate(fit_evidences(learner)):
         progress("evidence", done, total, None)
@@ -57,7 +61,9 @@ def teach(
             ("minutes", position.elapsed_s / 60),
         )
     }
-    return losses | inspector_slopes(learner, config.seed)
+    slopes = inspector_slopes(learner, config.seed)
+    fusion.to(device)
+    return losses | slopes
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from model.config import TrainingConfig
 from model.descent import Position, Progress, descend
 from model.frame_lessons import NUISANCE_SHARE, draw_nuisance, elsewhere
 from model.scene import SMALL_PX
-from model.teaching import Learner
+from model.teaching import MAIN_MEMORY, Learner
 from model.teaching_plan import planned
 from model.windows import Index, chunks
 
@@ -29,7 +29,8 @@ def teach_concord(
     concord = learner.inspector.concord(name)
     if concord is None:
         return None
-    network, teaching = concord.network.train(), config.teaching
+    network, teaching, device = concord.network, config.teaching, learner.device
+    network.to(device).train()
     glimpses, index = glimpses_of(learner), complete(learner, name)
 
     def loss_of(step: int) -> Tensor:
@@ -38,7 +39,8 @@ def teach_concord(
         shown = moments(random, learner, index, at)
         frames = under_nuisances(random, learner, name, shown)
         apart = torch.from_numpy(shown != at).float()
-        return concord_loss(network(frames, glimpses[at]), apart, glimpses[shown][:, 0])
+        given = frames.to(device), glimpses[at].to(device)
+        return concord_loss(network(*given), apart.to(device), glimpses[shown][:, 0].to(device))
 
     plan = planned(
         "concord",
@@ -51,7 +53,7 @@ def teach_concord(
         weight_decay=WEIGHT_DECAY,
     )
     reached = descend(network, loss_of, plan, progress)
-    network.eval()
+    network.to(MAIN_MEMORY).eval()
     return reached
 
 

@@ -1,4 +1,6 @@
-"""The shipped checkpoint on CUDA against the processor; run with ``pytest -m gpu``."""
+"""The shipped checkpoint on CUDA against the processor; training; run with ``pytest -m gpu``."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,8 +8,10 @@ import torch
 
 from model.checkpoint import load
 from model.fusion import Inference
+from model.training import train
 from model.windows import Batch
 from stream.checkpoints import blank_batch, checkpoint_path
+from tests.test_model_synthetic import TRAINING, corrupt, model_config, station
 
 pytestmark = pytest.mark.gpu
 
@@ -51,3 +55,12 @@ def test_half_precision_leaves_the_evidence_as_it_is() -> None:
     for name, kinds in full.evidence.items():
         for kind, values in kinds.items():
             torch.testing.assert_close(half.evidence[name][kind], values, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["evidence", "mmssl", "mmae"])
+def test_every_method_is_trained_on_cuda(method: str, tmp_path: Path) -> None:
+    model = model_config().model_copy(update={"method": method})
+    windows = station(10, 48, seed=1)
+    fusion, card = train(model, TRAINING, windows, corrupt, directory=tmp_path, device="cuda")
+    assert fusion.device.type == "cuda"
+    assert all(np.isfinite(figure) for figure in card.training.figures.values())
