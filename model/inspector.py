@@ -200,9 +200,10 @@ class Inspector(nn.Module):
 
     def _foretold(self, present: Mapping[str, Tensor]) -> Tensor:
         """Return in which windows (B,) every vector is there, so that a pose is known."""
-        flags = torch.stack([present[name] for name in self.config.names])
-        kept = [at for at, name in enumerate(self.config.names) if name in self.vectors]
-        return flags[kept].all(0) & bool(kept)
+        flags = [present[name] for name in self.vectors]
+        if not flags:
+            return torch.zeros_like(next(iter(present.values())))
+        return torch.stack(flags).all(0)
 
     def inspected(
         self, views: Mapping[str, View], present: Mapping[str, Tensor], recall: Recall
