@@ -185,13 +185,14 @@ def calibrate(
     rates: tuple[float, ...],
     session_dependent: Mapping[str, frozenset[str]],
     crossed: Mapping[str, tuple[str, ...]] = NO_NAMES,
+    left_out: Mapping[str, Collection[str]] = NO_NAMES,
 ) -> Calibration:
     """Return the calibration on clean windows that nothing was fitted on.
 
     ``evidence[modality][name]`` (N,); ``session_dependent[modality]`` names the evidences that
-    will be judged beside a session's habits, none where no session baseline is kept, and
-    ``crossed[modality]`` those that compare it with another.
-    Raises ValueError where a modality is never present.
+    will be judged beside a session's habits, none where no session baseline is kept,
+    ``crossed[modality]`` those that compare it with another, and ``left_out[modality]`` those that
+    shall not count. Raises ValueError where a modality is never present or nothing of it counts.
     """
     modalities: dict[str, ModalityCalibration] = {}
     joint = np.full(len(episode), -np.inf)
@@ -199,8 +200,10 @@ def calibrate(
         usable = present[name]
         if not usable.any():
             raise ValueError(f"{name}: not present in any of the {len(usable)} windows")
-        disabled = _disabled(values, usable)
+        disabled = _disabled(values, usable) | dict.fromkeys(left_out.get(name, ()), "left out")
         kept = {key: value for key, value in values.items() if key not in disabled}
+        if not kept:
+            raise ValueError(f"{name}: no evidence is left that counts")
         absolute, fused = _fuse(kept, usable)
         relative, spreads = None, dict[str, float]()
         if session_dependent.get(name):

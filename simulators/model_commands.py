@@ -68,11 +68,16 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="Directory for the checkpoint with new thresholds.")],
     more: Annotated[list[str] | None, typer.Argument(help="Further recordings.")] = None,
     map: Map = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Evidence not to count, such as camera.tone where lights flicker."),
+    ] = None,
 ) -> None:
     """Set a checkpoint's thresholds from a plant's own clean hours, without training.
 
     The recordings must be healthy: half an hour or more, from several sessions. Look at what it
-    would raise with `weldfusion worker --shadow` before you trust it.
+    would raise with `weldfusion worker --shadow` before you trust it. What an evidence is worth
+    shows in `weldfusion evaluate --beside` a checkpoint --without it.
     """
     from model.checkpoint import CheckpointError
     from simulators.recordings.recording import RecordingError
@@ -84,7 +89,7 @@ def calibrate(
     recordings = [*data, *(more or [])]
     try:
         with progress_bars() as progress:
-            path = calibrate_checkpoint(checkpoint, recordings, out, map, progress)
+            path = calibrate_checkpoint(checkpoint, recordings, out, map, progress, without or ())
     except (CheckpointError, ConfigError, RecordingError, ValueError) as error:
         raise fail("calibrate", error) from error
     typer.echo(f"{path}: thresholds of {', '.join(Path(one).name for one in recordings)}")

@@ -152,8 +152,12 @@ def calibrate_checkpoint(
     directory: Path,
     map_path: Path | None,
     progress: TrainingProgress,
+    without: Sequence[str] = (),
 ) -> Path:
-    """Write a checkpoint of the same weights, with thresholds from clean recordings."""
+    """Write a checkpoint of the same weights, with thresholds from clean recordings.
+
+    Evidences ``without``, such as "camera.tone", no longer count.
+    """
 
     def counted(stage: str, done: int, total: int) -> None:
         progress(stage, done, total, None)
@@ -164,7 +168,7 @@ def calibrate_checkpoint(
     with TemporaryDirectory(prefix="weldfusion-") as frames:
         windows = clean_windows(dataset, counted, Path(frames))
         names = tuple(Path(one).name for one in data)
-        card = recalibrated(loaded.fusion, loaded.card, windows, names)
+        card = recalibrated(loaded.fusion, loaded.card, windows, names, without)
     return save(directory, path.stem, loaded.fusion, card)
 
 

@@ -65,6 +65,14 @@ def test_repetition_is_disabled_and_told_where_clean_frames_repeat():
     assert scored(calibration, evidence)["camera"].max() < 3
 
 
+def test_a_modality_of_which_nothing_counts_is_refused():
+    evidence, flags = clean_evidence(50), np.ones(50, dtype=np.bool_)
+    given = evidence, dict.fromkeys(evidence, flags), np.zeros(50, dtype=np.int64), RATES, {}
+    left_out = {"camera": ["components", "repetition"]}
+    with pytest.raises(ValueError, match="camera: no evidence is left"):
+        calibrate(*given, left_out=left_out)
+
+
 def test_a_session_with_another_light_raises_nothing_once_its_median_is_subtracted():
     random = np.random.default_rng(1)
     evidence = clean_evidence()

@@ -349,6 +349,20 @@ def test_a_plants_own_hours_set_thresholds_and_change_no_weight(
     assert after.card.training == before.card.training
 
 
+def test_evidence_can_be_left_out_of_what_counts(
+    trained: Path, tested: Path, tmp_path: Path
+) -> None:
+    given = trained, [str(tested)], tmp_path, None, silent
+    path = calibrate_checkpoint(*given, ["camera.tone", "camera.texture"])
+    calibration = load(path).card.calibration.modalities["camera"]
+    assert calibration.disabled["tone"] == calibration.disabled["texture"] == "left out"
+    for fused in (calibration.absolute, calibration.relative):
+        assert fused.evidence.keys() >= {"components", "learnt"}
+        assert not fused.evidence.keys() & {"tone", "texture"}
+    with pytest.raises(ValueError, match=r"no evidence tone; there are .*camera\.tone"):
+        calibrate_checkpoint(*given, ["tone"])
+
+
 def test_training_on_a_missing_recording_names_it(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"gone\.mcap"):
         train_checkpoint(SETTINGS, [str(tmp_path / "gone.mcap")], tmp_path, None, silent)
