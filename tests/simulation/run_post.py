@@ -22,7 +22,7 @@ from tests.simulation.post import Client, Post
 from tests.simulation.story import SECOND, SMALL, START_NS, configuration, story
 
 URL = "mqtt://simulated:1883"
-FREEZES = 0.2  # share of the workers that freeze once
+FREEZES = 0.4  # share of the workers that freeze once, unless they are killed before
 
 
 @dataclass(slots=True)
@@ -141,16 +141,23 @@ class _Plant:
             life, journal = Life(steps if crashing else None), Journal(self.folder / "w.sqlite")
             self.loop.create_task(self._work(life, journal))
             if crashing and self.random.random() < FREEZES:
-                await asyncio.sleep(self.random.uniform(0.2, 2.0))
-                self.found.frozen += 1
-                life.frozen = True
-                await asyncio.sleep(self.random.uniform(0.1, 1.0))
-                self.loop.thaw(life)
+                await self._freeze(life)
             await life.ended.wait()
             self.post.client = None
             journal.close()
             self.found.crashes += 1
             await asyncio.sleep(self.random.uniform(0.01, 0.3))
+
+    async def _freeze(self, life: Life) -> None:
+        """Let a worker stand still for a while, unless it is killed before."""
+        try:
+            async with asyncio.timeout(self.random.uniform(0.2, 2.0)):
+                await life.ended.wait()
+        except TimeoutError:
+            self.found.frozen += 1
+            life.frozen = True
+            await asyncio.sleep(self.random.uniform(0.1, 1.0))
+            self.loop.thaw(life)
 
     async def _work(self, life: Life, journal: Journal) -> None:
         OWNER.set(life)
