@@ -10,7 +10,8 @@ from simulators.faults.effect import measure_spread
 from simulators.injection import Injections
 from simulators.recordings.open import open_recording, tell_lacking
 from simulators.recordings.recording import Episode, Record, Recording, RecordingError
-from simulators.windowing import FrameFiles, joined, settings_for, stretch_of, windows_of
+from simulators.window_files import WindowFiles, origin_of
+from simulators.windowing import joined, settings_for, stretch_of, windows_of
 from stream.config import StationSettings
 from stream.messages import Floats, Kind
 
@@ -90,25 +91,34 @@ def completed_modalities(
 def clean_windows(dataset: Dataset, progress: Progress, keep: Path | None = None) -> Windows:
     """Every window of every episode, nothing injected.
 
-    With ``keep`` the frames go to files in that directory, and stay there.
+    With ``keep`` they go to files in that directory, and stay there: the next call finds them.
     """
-    parts = []
-    files = None if keep is None else FrameFiles(keep)
-    episodes = dataset.episodes
+    if keep is None:
+        return joined(list(_by_episode(dataset, progress)))
+    described = dataset.model.model_dump_json(), dataset.settings.model_dump_json()
+    files = WindowFiles(keep, origin_of(dataset.recordings, *described))
+    windows = files.recalled()
+    if windows is None:
+        files.begin()
+        parts = [files.keep(part) for part in _by_episode(dataset, progress)]
+        windows = joined(parts, files.frames())
+        files.finish(windows)
+    return windows
+
+
+def _by_episode(dataset: Dataset, progress: Progress) -> Iterator[Windows]:
+    """The windows of each episode that has any. Raises RecordingError where none has."""
+    episodes, found = dataset.episodes, False
     for number, recording, episode in episodes:
         progress("windows", number, len(episodes))
-        windows = list(
-            windows_of(
-                records_of(dataset, recording, episode), dataset.settings, dataset.injections()
-            )
-        )
+        records = records_of(dataset, recording, episode)
+        windows = list(windows_of(records, dataset.settings, dataset.injections()))
         if windows:
-            part = stretch_of(windows, dataset.model, number).windows
-            parts.append(part if files is None else files.keep(part))
+            found = True
+            yield stretch_of(windows, dataset.model, number).windows
     progress("windows", len(episodes), len(episodes))
-    if not parts:
+    if not found:
         raise RecordingError("no window in any of these recordings")
-    return joined(parts, None if files is None else files.all())
 
 
 def records_of(dataset: Dataset, recording: Recording, episode: Episode) -> Iterator[Record]:

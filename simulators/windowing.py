@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -103,41 +102,6 @@ def select(windows: Windows, index: np.ndarray) -> Windows:
         present={name: values[index] for name, values in windows.present.items()},
         episode=windows.episode[index],
     )
-
-
-class FrameFiles:
-    """The frames of each image modality, in files that are read as if they were in memory.
-
-    An hour of frames, decoded once, takes ten gigabytes: what is not being looked at stays on disk.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        directory.mkdir(parents=True, exist_ok=True)
-        for stale in directory.glob("*.frames"):
-            stale.unlink()
-
-    def keep(self, windows: Windows) -> Windows:
-        """Put an episode's frames behind those there are; return it with frames from the file."""
-        kept = {}
-        for name, frames in windows.images.items():
-            count, *size = self._shapes.get(name, (0, *frames.shape[1:]))
-            with self._path(name).open("ab") as file:
-                file.write(frames.tobytes())
-            self._shapes[name] = (count + len(frames), *size)
-            kept[name] = self.all()[name][count:]
-        return replace(windows, images=kept)
-
-    def all(self) -> dict[str, np.ndarray]:
-        """Every frame so far, uint8 (N, H, W, 3), by modality."""
-        return {
-            name: np.memmap(self._path(name), np.uint8, "r", shape=shape)
-            for name, shape in self._shapes.items()
-        }
-
-    def _path(self, name: str) -> Path:
-        return self._directory / f"{name}.frames"
 
 
 def joined(parts: Sequence[Windows], images: Mapping[str, np.ndarray] | None = None) -> Windows:

@@ -1,5 +1,6 @@
 """Recordings as windows: which are there, which are labelled faulty, which are left out."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,6 +68,34 @@ def test_a_frame_follows_the_one_before_it_in_its_own_episode_only(clean: Window
     wanted = np.arange(-1, 2 * count - 1)
     wanted[count] = -1
     assert clean.previous["camera"].tolist() == wanted.tolist()
+
+
+def test_windows_kept_on_disk_are_found_again_until_their_recording_changes(
+    recorded: Path, clean: Windows, tmp_path: Path
+) -> None:
+    path = tmp_path / "two.mcap"
+    path.write_bytes(recorded.read_bytes())
+    told: list[int] = []
+
+    def read(spec: str) -> Windows:
+        told.clear()
+        return clean_windows(
+            open_dataset([spec], MODEL), lambda *given: told.append(given[1]), tmp_path / "kept"
+        )
+
+    for reading in ("first", "again"):
+        windows = read(str(path))
+        assert bool(told) == (reading == "first")
+        assert np.array_equal(windows.images["camera"], clean.images["camera"])
+        assert np.array_equal(windows.vectors["arm"], clean.vectors["arm"])
+        assert windows.previous["camera"].tolist() == clean.previous["camera"].tolist()
+        assert windows.present["arm"].tolist() == clean.present["arm"].tolist()
+        assert windows.episode.tolist() == clean.episode.tolist()
+    assert len(read(f"{path}#0")) == len(clean) // 2
+    assert told
+    os.utime(path, ns=(0, 0))
+    assert len(read(str(path))) == len(clean)
+    assert told
 
 
 def test_windows_without_a_full_stretch_of_samples_are_marked(clean: Windows) -> None:
