@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +22,8 @@ from model.calibration import Calibration
 from model.config import ModelConfig, Precision, TrainingConfig
 from model.fusion import Fusion
 from model.precision import choose, choose_device
+
+ValueT = TypeVar("ValueT")
 
 FORMAT = 1
 # Values of half precision, and stored so.
@@ -171,6 +174,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_bytes(data)
     beside.replace(path)
+
+
+def under(prefix: str, named: Mapping[str, ValueT]) -> dict[str, ValueT]:
+    """Return what of ``named`` begins with ``prefix``, without it."""
+    return {k.removeprefix(prefix): v for k, v in named.items() if k.startswith(prefix)}
 
 
 def is_halved(key: str) -> bool:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from model.checkpoint import write_atomically
+from model.checkpoint import under, write_atomically
 
 COOLING = 0.3  # last share of the training, over which the learning rate falls
 COLDEST = 0.05
@@ -130,9 +130,9 @@ def _restored(plan: Plan, module: nn.Module, adam: torch.optim.Optimizer) -> Pos
     if kept is None:
         return Position()
     position, tensors = kept
-    module.load_state_dict(_under("module.", tensors))
+    module.load_state_dict(under("module.", tensors))
     states: dict[int, dict[str, Any]] = {}
-    for key, tensor in _under("adam.", tensors).items():
+    for key, tensor in under("adam.", tensors).items():
         number, _, what = key.partition(".")
         states.setdefault(int(number), {})[what] = tensor
     adam.load_state_dict({"state": states, "param_groups": adam.state_dict()["param_groups"]})
@@ -154,7 +154,3 @@ def _kept(plan: Plan) -> tuple[Position, dict[str, Tensor]] | None:
         return None
     step, elapsed_s, loss = (facts[key] for key in ("step", "elapsed_s", "loss"))
     return Position(step=int(step), elapsed_s=float(elapsed_s), loss=float(loss)), tensors
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -95,8 +95,8 @@ def clean_windows(dataset: Dataset, progress: Progress, keep: Path | None = None
     """
     if keep is None:
         return joined(list(_by_episode(dataset, progress)))
-    described = dataset.model.model_dump_json(), dataset.settings.model_dump_json()
-    files = WindowFiles(keep, origin_of(dataset.recordings, *described))
+    origin = origin_of(dataset.recordings, dataset.map_path, dataset.settings.model_dump_json())
+    files = WindowFiles(keep, origin)
     windows = files.recalled()
     if windows is None:
         files.begin()

@@ -112,8 +112,8 @@ def train_checkpoint(
     dataset = open_dataset([*data, *calibration], settings.model_for, map_path=map_path)
     trained_episodes = sum(len(one.episodes) for one in dataset.recordings[: len(data)])
     held_out = range(trained_episodes, len(dataset.episodes))
-    frames = directory / f".{settings.name}.frames"
-    windows = clean_windows(dataset, counted, frames)
+    kept = directory / f".{settings.name}.windows"
+    windows = clean_windows(dataset, counted, kept)
     trained_on, _ = split_episodes(windows, settings.training, held_out)
     episodes = np.unique(windows.episode[trained_on])
 
@@ -136,7 +136,7 @@ def train_checkpoint(
         progress=progress,
     )
     del windows
-    rmtree(frames)
+    rmtree(kept)
     facts = card.training.model_copy(
         update={
             "command": shlex.join(["weldfusion", *(_without_folders(one) for one in sys.argv[1:])]),

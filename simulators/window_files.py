@@ -5,14 +5,16 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
+from model.checkpoint import under, write_atomically
 from model.windows import Windows
 from simulators.recordings.recording import Recording
 
-BESIDE = "windows.npz"
+BESIDE = "windows.safetensors"
 
 
 class WindowFiles:
@@ -27,20 +29,27 @@ class WindowFiles:
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def recalled(self) -> Windows | None:
-        """Return the windows that an earlier run finished, if they are of the same origin."""
-        if not (self._directory / BESIDE).exists():
+        """Return the windows that an earlier run finished, if they are of the same origin.
+
+        What cannot be read costs a fresh start, nothing else.
+        """
+        try:
+            with safe_open(str(self._directory / BESIDE), framework="np") as file:
+                if (file.metadata() or {}).get("origin") != self._origin:
+                    return None
+                keys: list[str] = list(file.keys())
+                kept: dict[str, np.ndarray] = {key: file.get_tensor(key) for key in keys}
+            self._shapes = {key: tuple(shape) for key, shape in under("shape.", kept).items()}
+            frames = self.frames()
+        except (OSError, SafetensorError, ValueError):  # not there, damaged, frames cut short
             return None
-        with np.load(self._directory / BESIDE) as kept:
-            if str(kept["origin"]) != self._origin:
-                return None
-            self._shapes = {key: tuple(shape) for key, shape in _under("shape.", kept).items()}
-            return Windows(
-                images=self.frames(),
-                previous=_under("previous.", kept),
-                vectors=_under("vectors.", kept),
-                present=_under("present.", kept),
-                episode=kept["episode"],
-            )
+        return Windows(
+            images=frames,
+            previous=under("previous.", kept),
+            vectors=under("vectors.", kept),
+            present=under("present.", kept),
+            episode=kept["episode"],
+        )
 
     def begin(self) -> None:
         """Make room for new windows."""
@@ -75,27 +84,25 @@ class WindowFiles:
             "vectors.": windows.vectors,
             "present.": windows.present,
         }
-        arrays: dict[str, Any] = {
-            f"{kind}{name}": one for kind, each in named.items() for name, one in each.items()
-        }
-        unfinished = self._directory / f"unfinished-{BESIDE}"
-        np.savez(unfinished, origin=self._origin, episode=windows.episode, **arrays)
-        unfinished.replace(self._directory / BESIDE)
+        arrays = {f"{kind}{name}": x for kind, each in named.items() for name, x in each.items()}
+        whole = save({"episode": windows.episode, **arrays}, metadata={"origin": self._origin})
+        write_atomically(self._directory / BESIDE, whole)
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}.frames"
 
 
-def origin_of(recordings: Iterable[Recording], *settings: str) -> str:
-    """Return what tells these episodes of these recordings, as they are now, from all others."""
-    parts: list[object] = list(settings)
+def origin_of(recordings: Iterable[Recording], map_path: Path | None, settings: str) -> str:
+    """Return what tells these episodes of these recordings, read by this map, from all others."""
+    parts: list[object] = [settings, *([] if map_path is None else _dated(map_path))]
     for one in recordings:
-        paths = sorted(one.path.rglob("*")) if one.path.is_dir() else [one.path]
-        files = [path for path in paths if path.is_file()]
-        parts += [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+        parts += _dated(one.path)
         parts += [[episode.number, episode.start_ns, episode.end_ns] for episode in one.episodes]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _under(prefix: str, kept: "np.lib.npyio.NpzFile") -> dict[str, np.ndarray]:
-    return {key.removeprefix(prefix): kept[key] for key in kept.files if key.startswith(prefix)}
+def _dated(path: Path) -> list[tuple[str, int, int]]:
+    """The size and the date of a file, or of all in a folder."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    stats = [(str(one), one.stat()) for one in files]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]

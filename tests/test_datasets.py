@@ -17,6 +17,7 @@ from simulators.recordings.open import open_recording
 from simulators.recordings.recording import RecordingError
 from simulators.scenario import Planned
 from simulators.training import TrainSettings
+from simulators.window_files import origin_of
 from simulators.windowing import joined, select
 from stream.messages import Kind
 from tests.recorded import ARM_HZ, CAMERA_HZ, CHANNELS, MODALITIES, write_recording
@@ -96,6 +97,32 @@ def test_windows_kept_on_disk_are_found_again_until_their_recording_changes(
     os.utime(path, ns=(0, 0))
     assert len(read(str(path))) == len(clean)
     assert told
+
+
+@pytest.mark.parametrize("name", ["camera.frames", "windows.safetensors"])
+@pytest.mark.parametrize("left", [None, 0, 100])
+def test_windows_damaged_on_disk_are_made_anew(
+    dataset: Dataset, clean: Windows, tmp_path: Path, name: str, left: int | None
+) -> None:
+    clean_windows(dataset, silent, tmp_path)
+    if left is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:left])
+    again = clean_windows(dataset, silent, tmp_path)
+    assert np.array_equal(again.images["camera"], clean.images["camera"])
+    assert np.array_equal(again.vectors["arm"], clean.vectors["arm"])
+
+
+def test_windows_read_by_another_map_are_of_another_origin(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    recording_map = tmp_path / "map.yaml"
+    recording_map.write_text("kind: recording\n")
+    origins = {origin_of(dataset.recordings, one, "") for one in (None, recording_map)}
+    recording_map.write_text("kind: recording  # and more\n")
+    assert origin_of(dataset.recordings, recording_map, "") not in origins
+    assert len(origins) == 2
 
 
 def test_windows_without_a_full_stretch_of_samples_are_marked(clean: Windows) -> None:
