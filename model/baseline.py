@@ -76,7 +76,7 @@ def running_habit(
 ) -> Habit:
     """Return what a `Baseline` would have said before each of N windows of their episodes.
 
-    NaN where fewer than 10 ``usable`` windows came before.
+    NaN where fewer than 10 ``usable`` windows came before whose value is not NaN.
     """
     found = np.full((len(values), 2), np.nan)
     for number in np.unique(episode):
@@ -85,7 +85,7 @@ def running_habit(
         for index in at:
             if len(before) >= LEAST:
                 found[index] = _usual(before)
-            if usable[index]:
+            if usable[index] and not np.isnan(values[index]):
                 before.append(values[index])
     return Habit(median=found[:, 0], spread=found[:, 1])
 

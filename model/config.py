@@ -8,6 +8,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 Method = Literal["evidence", "mmssl", "mmae"]
 Dispensable = Literal[
     "components",  # and shading
+    "detail",
     "texture",
     "tone",
     "repetition",
@@ -17,6 +18,7 @@ Dispensable = Literal[
     "level",
     "plateaus",
     "motion",
+    "pose",
 ]
 """Evidence that a model can do without."""
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
@@ -179,6 +181,7 @@ class MmsslConfig(_Frozen):
 class TeachingConfig(_Frozen):
     """How the networks of method `evidence` teach themselves on procedural disturbances.
 
+    ``frame_batch`` is of pairs, clean and disturbed, half of them shown the step before as well.
     For the networks that see frames, vectors or both, what ends first, ``…_steps`` or
     ``…_minutes``, ends it. The expectation (vectors to frames), the foretelling (units from
     units) and the restorers take a fixed number of steps.
@@ -186,7 +189,7 @@ class TeachingConfig(_Frozen):
 
     frame_steps: int = Field(default=40_000, ge=0)
     frame_minutes: float | None = Field(default=30.0, gt=0)
-    frame_batch: int = Field(default=24, ge=2)
+    frame_batch: int = Field(default=24, multiple_of=4, ge=4)
     vector_steps: int = Field(default=40_000, ge=0)
     vector_minutes: float | None = Field(default=14.0, gt=0)
     vector_batch: int = Field(default=96, ge=2)

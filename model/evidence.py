@@ -10,9 +10,9 @@ from typing import ClassVar, TypeAlias
 
 from torch import Tensor, nn
 
+from model.detail import lasting
 from model.frame_net import Clues
-from model.scene import SMALL_PX, averaged
-from model.windows import Batch
+from model.scene import DETAIL_PX, SMALL_PX, averaged
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -21,8 +21,9 @@ class View:
 
     ``samples`` float (B, T, C), standardised, of a vector modality, else empty. Of an image
     modality ``frame`` and ``previous`` uint8 (B, H, W, 3), ``has_previous`` bool (B,), ``pixels``
-    float (B, 3, H, W) in [0, 1], and ``small``, the same averaged to (B, 3, 64, 64). Where evidence
-    asks for it, ``clues`` say more of an image, and ``unexplained`` (B, T, C) what other channels
+    float (B, 3, H, W) in [0, 1]; ``small`` and ``small_before``, frame and previous averaged to
+    (B, 3, 64, 64); ``detail`` (B, 128, 128) what both show of fine detail. Where evidence asks for
+    it, ``clues`` say more of an image, and ``unexplained`` (B, T, C) what other channels
     and the session leave over of a vector, in usual spreads.
     """
 
@@ -32,21 +33,25 @@ class View:
     has_previous: Tensor
     pixels: Tensor
     small: Tensor
+    small_before: Tensor
+    detail: Tensor
     clues: Clues | None = None
     unexplained: Tensor | None = None
 
 
-def image_view(batch: Batch, name: str) -> View:
-    """Prepare image modality ``name`` of ``batch``."""
-    frame = batch.images[name]
+def image_view(frame: Tensor, previous: Tensor, has_previous: Tensor) -> View:
+    """Prepare frames and those before, uint8 (B, H, W, 3)."""
     pixels = pixels_of(frame)
+    half, half_before = averaged(pixels, DETAIL_PX), averaged(pixels_of(previous), DETAIL_PX)
     return View(
         samples=pixels.new_empty(0),
         frame=frame,
-        previous=batch.previous[name],
-        has_previous=batch.has_previous[name],
+        previous=previous,
+        has_previous=has_previous,
         pixels=pixels,
-        small=averaged(pixels, SMALL_PX),
+        small=averaged(half, SMALL_PX),
+        small_before=averaged(half_before, SMALL_PX),
+        detail=lasting(half, half_before, has_previous),
     )
 
 
@@ -59,7 +64,14 @@ def vector_view(samples_BTC: Tensor) -> View:
     """Wrap standardised samples of a vector modality."""
     none = samples_BTC.new_empty(0)
     return View(
-        samples=samples_BTC, frame=none, previous=none, has_previous=none, pixels=none, small=none
+        samples=samples_BTC,
+        frame=none,
+        previous=none,
+        has_previous=none,
+        pixels=none,
+        small=none,
+        small_before=none,
+        detail=none,
     )
 
 

@@ -1,9 +1,11 @@
-"""What the other units' channels foretell of each: speeds from angles, torques from motion.
+"""What other channels foretell of each: speeds from angles, torques from motion, angles from poses.
 
 For vectors this is what a scene is for images. A local polynomial through each channel gives its
 slope and curvature, a ridge regression on those foretells what is linear, and a small network what
 is not. Friction is a session's own (Coulomb's, along the direction of motion): how much of it there
-is more than usual comes from the session's memory.
+is more than usual comes from the session's memory. How far off all this usually is depends on the
+motion, most where friction turns: another small network says so. Levels whose rates are there too
+do not follow from other units, but a program repeats its poses: see `model.posture`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,13 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from model.config import ModalityConfig
+from model.posture import LEAST_SAMPLES, Posture, descended, levels_of, unit_groups
 from model.windows import Index, chunks
 
 HALF = 8  # samples on either side of a local polynomial
 ORDER = 3
 WIDTH = 96
+DOUBTING = 48  # width of the network that says how far off
+MOST_DOUBT = 3.0  # as a logarithm
 RIDGE = 1e-8  # of the samples' number; features are standardised
-BATCH = 64
 STEEP = 30.0  # of a slope near zero, where friction turns
 TURNING = 0.05  # of a slope's spread, below which a channel is as good as at rest
 WEIGHT_OF_NONE = 0.03  # of a session without friction, against one in which all samples move
@@ -32,10 +36,12 @@ class Foretold:
     """What B windows leave over: ``residual`` measured minus foretold (B, T, C), standardised.
 
     ``direction`` (B, T, C) in [-1, 1] is where each channel's joint moves; zeros without a joint.
+    ``doubt`` (B, T, C) is the logarithm of how many times its usual spread a residual then has.
     """
 
     residual: Tensor
     direction: Tensor
+    doubt: Tensor
 
     def friction(self) -> Tensor:
         """Return what a window says of friction (B, 2, C): see `unexplained`."""
@@ -46,23 +52,24 @@ class Foretold:
 class Foretelling(nn.Module):
     """Foretells the samples of each unit's channels from those of the other units.
 
-    What does not follow from the others is not foretold: levels whose rates are there too, and
-    nothing at all where all channels have one unit or a window has fewer than 4 samples.
-    ``spread`` (T, C) is what clean windows leave over.
+    Levels whose rates are there too do not follow from other units, nor does anything where all
+    channels have one: these are foretold by their `Posture`. Nothing is where a window has fewer
+    than 4 samples or a single channel, nor are levels without ``poses``. ``spread`` (T, C) is what
+    clean windows leave over.
     """
 
     fits: Tensor
     scale: Tensor
     spread: Tensor
 
-    def __init__(self, config: ModalityConfig) -> None:
+    def __init__(self, config: ModalityConfig, *, poses: bool = True) -> None:
         super().__init__()
         samples, channels = config.samples, config.channels
-        groups = unit_groups(config)
-        enough = len(groups) > 1 and samples >= 4
-        self.groups = [
-            group for unit, group in groups.items() if enough and f"{unit}/s" not in groups
-        ]
+        groups, self.levels = unit_groups(config), levels_of(config)
+        self.groups = [group for group in groups.values() if not {*group} & {*self.levels}]
+        if samples < LEAST_SAMPLES or len(groups) == 1:
+            self.groups = []
+        self.posture = Posture(self.levels, channels) if poses and self.levels else None
         self.joints = _joints(self.groups, list(groups.values()))
         self.others = [[at for at in range(channels) if at not in group] for group in self.groups]
         self.parts = nn.ModuleList(
@@ -76,13 +83,18 @@ class Foretelling(nn.Module):
 
     def forward(self, x_BTC: Tensor) -> Foretold:
         """Return what is left over of standardised samples; zeros where nothing is foretold."""
-        residual, direction = torch.zeros_like(x_BTC), torch.zeros_like(x_BTC)
+        residual, direction, doubt = (torch.zeros_like(x_BTC) for _ in range(3))
         features = self._features(x_BTC)
-        for group, others, part in zip(self.groups, self.others, self.parts, strict=True):
-            residual[..., group] = x_BTC[..., group] - part(features[..., others])
+        for group, others, part in zip(self.groups, self.others, self._parts(), strict=True):
+            foretold, doubted = part(features[..., others])
+            residual[..., group] = x_BTC[..., group] - foretold
+            doubt[..., group] = doubted
         for channel, joint in self.joints.items():
             direction[..., channel] = torch.tanh(features[2, ..., joint] / TURNING)
-        return Foretold(residual=residual, direction=direction)
+        if self.posture is not None:
+            levels, doubt[..., self.levels] = self.posture(x_BTC)
+            residual[..., self.levels] = x_BTC[..., self.levels] - levels
+        return Foretold(residual=residual, direction=direction, doubt=doubt)
 
     def unexplained(self, foretold: Foretold, friction: Tensor) -> Tensor:
         """Return what also the session's ``friction`` leaves over (B, T, C), in usual spreads.
@@ -91,30 +103,47 @@ class Foretelling(nn.Module):
         direction squared; zeros where nothing is known. Their quotient is what is usual here.
         """
         more = friction[:, 0] / (friction[:, 1] + WEIGHT_OF_NONE)
-        return (foretold.residual - more[:, None] * foretold.direction) / self.spread
+        left = foretold.residual - more[:, None] * foretold.direction
+        return left / (self.spread * foretold.doubt.exp())
 
     def fit(self, x_NTC: Tensor, steps: int, seed: int) -> Iterator[tuple[int, float]]:
         """Learn from standardised clean windows (N, T, C); yields step and loss.
 
-        The loss is the mean logarithm of each channel's error, so that each counts alike.
+        The loss is the mean logarithm of each channel's error, so that each counts alike. Levels
+        are learnt by `Posture.fit`.
         """
         if not self.groups:
             return
         self._fit_linear(x_NTC)
-        adam = torch.optim.AdamW(self.parts.parameters(), lr=3e-3, weight_decay=1e-4)
-        rate = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
-        random = torch.Generator().manual_seed(seed)
         unit = torch.cat([part.remains for part in self._parts()])
-        order = [at for group in self.groups for at in group]
-        for step in range(steps):
-            drawn = x_NTC[torch.randint(len(x_NTC), (BATCH,), generator=random)]
-            left = self(drawn).residual[..., order] / unit
-            loss = (left.square().mean((0, 1)) + TINY).log().mean()
-            adam.zero_grad(set_to_none=True)
-            loss.backward()
-            adam.step()
-            rate.step()
-            yield step + 1, float(loss.detach())
+
+        def loss_of(at: Tensor) -> Tensor:
+            left = self(x_NTC[at]).residual[..., self._foretold] / unit
+            loss: Tensor = (left.square().mean((0, 1)) + TINY).log().mean()
+            return loss
+
+        networks = [part.network for part in self._parts()]
+        yield from descended(networks, loss_of, len(x_NTC), steps, seed)
+
+    def fit_doubt(
+        self, x_NTC: Tensor, left_NTC: Tensor, steps: int, seed: int
+    ) -> Iterator[tuple[int, float]]:
+        """Learn how far off each sample of clean windows may be; yields step and loss.
+
+        ``left_NTC`` is what is left of them, in usual spreads; the loss is the negative logarithm
+        of its likelihood, of a Gaussian.
+        """
+        if not self.groups:
+            return
+
+        def loss_of(at: Tensor) -> Tensor:
+            doubt = self(x_NTC[at]).doubt[..., self._foretold]
+            left = left_NTC[at][..., self._foretold]
+            loss: Tensor = (doubt + (left / doubt.exp()).square() / 2).mean()
+            return loss
+
+        doubts = [part.doubts for part in self._parts()]
+        yield from descended(doubts, loss_of, len(x_NTC), steps, seed)
 
     @torch.no_grad()
     def fit_spread(self, left_NTC: Tensor, index: Index) -> Tensor:
@@ -130,6 +159,11 @@ class Foretelling(nn.Module):
         self.scale.copy_(values.std((1, 2), correction=0).clamp_min(TINY))
         for group, others, part in zip(self.groups, self.others, self._parts(), strict=True):
             part.fit_linear(self._features(some)[..., others], some[..., group])
+
+    @property
+    def _foretold(self) -> list[int]:
+        """The channels that are foretold."""
+        return [at for group in self.groups for at in group]
 
     def _parts(self) -> "list[_Part]":
         return [part for part in self.parts if isinstance(part, _Part)]
@@ -155,25 +189,17 @@ class _Part(nn.Module):
         super().__init__()
         self.register_buffer("weight", torch.zeros(4 * others + 1, channels))
         self.register_buffer("remains", torch.ones(channels))
-        last = nn.Conv1d(WIDTH, channels, 1)
-        nn.init.zeros_(last.weight)
-        self.network = nn.Sequential(
-            nn.Conv1d(5 * others, WIDTH, 3, padding=1),
-            nn.GELU(),
-            nn.Conv1d(WIDTH, WIDTH, 1),
-            nn.GELU(),
-            nn.Conv1d(WIDTH, WIDTH, 1),
-            nn.GELU(),
-            last,
-        )
+        self.network = _network(5 * others, WIDTH, channels, depth=3)
+        self.doubts = _network(5 * others, DOUBTING, channels, depth=2)
 
-    def forward(self, features_4BTJ: Tensor) -> Tensor:
-        """Return the channels foretold (B, T, K)."""
+    def forward(self, features_4BTJ: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the channels foretold, and the logarithm of how far off that is, (B, T, K)."""
         linear = _with_constant(features_4BTJ) @ self.weight
         turning = torch.asinh(STEEP * features_4BTJ[2]) / 3
         inputs = torch.cat([*features_4BTJ, turning], dim=2).transpose(1, 2)
         more: Tensor = self.network(inputs).transpose(1, 2) * self.remains
-        return linear + more
+        doubt: Tensor = self.doubts(inputs).transpose(1, 2)
+        return linear + more, MOST_DOUBT * torch.tanh(doubt / MOST_DOUBT)
 
     def fit_linear(self, features_4BTJ: Tensor, wanted_BTK: Tensor) -> None:
         """Fit the ridge regression by its normal equations, in double precision."""
@@ -192,17 +218,19 @@ class _Part(nn.Module):
         self.remains.copy_(left.std((0, 1), correction=0).clamp_min(TINY))
 
 
+def _network(inputs: int, width: int, outputs: int, depth: int) -> nn.Sequential:
+    """Return convolutions of which the first sees three samples, and which begin at zero."""
+    inner = [nn.Conv1d(width, width, 1) for _ in range(depth - 1)]
+    layers = [one for layer in inner for one in (nn.GELU(), layer)]
+    last = nn.Conv1d(width, outputs, 1)
+    for weight in last.parameters():
+        nn.init.zeros_(weight)
+    return nn.Sequential(nn.Conv1d(inputs, width, 3, padding=1), *layers, nn.GELU(), last)
+
+
 def _with_constant(features_4BTJ: Tensor) -> Tensor:
     rows = torch.cat(list(features_4BTJ), dim=2)
     return torch.cat([rows, torch.ones_like(rows[..., :1])], dim=2)
-
-
-def unit_groups(config: ModalityConfig) -> dict[str, list[int]]:
-    """Return the columns of each unit; one group of all where the units are not known."""
-    named = list(config.units) or [""] * config.channels
-    return {
-        unit: [at for at, one in enumerate(named) if one == unit] for unit in dict.fromkeys(named)
-    }
 
 
 def _joints(groups: Iterable[list[int]], among: Sequence[list[int]]) -> dict[int, int]:

@@ -4,17 +4,22 @@ Light, tint, a shift of the mount and another JPEG are not faults. They come to 
 frames alike, and to what the session remembers, so that nothing can be learnt from them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
+import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from model.detail import UsualDetail, detail_of
+from model.evidence import pixels_of
 from model.frame_disturbance import Disturbance, block_change, draw_disturbance
 from model.frame_net import MASK_CELLS
 from model.past import LEAST, REMEMBERED
+from model.scene import DETAIL_PX, averaged
 from model.windows import Index, Windows
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -28,14 +33,15 @@ TRIES = 4
 NUISANCE_SHARE = 0.7
 KNOWN_SHARE = 0.85  # of the windows whose session has lasted long enough remember it
 SPOILT_SHARE = 0.08  # of the disturbed ones: the session began with the fault
-LASTING_SHARE = 0.7  # of the disturbances were there a frame ago
+LASTING_SHARE = 0.93  # of the disturbances were there a frame ago
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Lesson:
     """B frames. ``frames`` and ``previous`` uint8 (B, H, W, 3); ``usual`` float (B, 64, 64, 3) in
-    [0, 1], the mean of the frames at ``recalled`` (B, K), -1 where there are fewer; ``index`` (B,)
-    of the windows; ``disturbed`` (B,); ``cells`` (B, 32, 32) in [0, 1], where.
+    [0, 1], the mean of the frames at ``recalled`` (B, K), -1 where there are fewer; ``detail``
+    (B, 128, 128) what the session remembers of it; ``index`` (B,) of the windows; ``disturbed``
+    (B,); ``cells`` (B, 32, 32) in [0, 1], where.
     """
 
     index: Index
@@ -43,10 +49,18 @@ class Lesson:
     previous: Pixels
     has_previous: NDArray[np.bool_]
     usual: Levels
+    detail: Levels
     recalled: Index
     has_usual: NDArray[np.bool_]
     disturbed: NDArray[np.bool_]
     cells: Levels
+
+
+def joined(lessons: Sequence[Lesson]) -> Lesson:
+    """Return the frames of several lessons together."""
+    return Lesson(
+        **{key: np.concatenate([getattr(one, key) for one in lessons]) for key in Lesson.__slots__}
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -69,7 +83,11 @@ class Nuisance:
         light = (1 + self.ramp * (across + down)).astype(np.float32)
         x_px, y_px = (scale * shift for shift in self.shift_px)
         matrix = np.array([[1, 0, x_px], [0, 1, y_px]], np.float32)
-        moved = cv2.warpAffine(frame, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        # whole frames hardly blur where they are shifted, remembered ones of few pixels would
+        smooth = cv2.INTER_LINEAR if scale == 1 else cv2.INTER_CUBIC
+        moved = cv2.warpAffine(
+            frame, matrix, (width, height), flags=smooth, borderMode=cv2.BORDER_REPLICATE
+        )
         gains = light[..., None] * self.gain
         whole = cv2.CV_8U if frame.dtype == np.uint8 else cv2.CV_32F  # rounds, and cuts at 255
         return cv2.multiply(moved, gains, dtype=whole)
@@ -91,60 +109,59 @@ def draw_nuisance(random: Generator) -> Nuisance:
 class Classroom:
     """The clean frames of one modality that lessons are drawn from.
 
-    ``small`` float16 (N, 64, 64, 3) in [0, 1], of all ``windows``; ``index`` those to be shown.
+    ``small`` float16 (N, 64, 64, 3) in [0, 1], of all ``windows``, and ``detail`` what their
+    sessions would remember; ``index`` those to be shown.
     """
 
     windows: Windows
     name: str
     small: NDArray[np.float16]
+    detail: UsualDetail
     index: Index
 
     def lesson(self, random: Generator, size: int) -> Lesson:
-        """Draw ``size`` frames."""
-        drawn = [self._frame(random, int(at)) for at in random.choice(self.index, size)]
+        """Draw ``size`` frames, an even number: each once as it is and once disturbed.
+
+        Side by side in a lesson, the two differ in nothing but the disturbance.
+        """
+        pairs = [self._pair(random, int(at)) for at in random.choice(self.index, size // 2)]
+        drawn = [one for pair in pairs for one in pair]
         return Lesson(
-            index=np.array([one.index for one in drawn]),
-            frames=np.stack([one.frame for one in drawn]),
-            previous=np.stack([one.previous for one in drawn]),
-            has_previous=np.array([one.has_previous for one in drawn]),
-            usual=np.stack([one.usual for one in drawn]),
-            recalled=np.stack([one.recalled for one in drawn]),
-            has_usual=np.array([one.has_usual for one in drawn]),
-            disturbed=np.array([one.disturbed for one in drawn]),
-            cells=np.stack([one.cells for one in drawn]),
+            **{key: np.stack([getattr(one, key) for one in drawn]) for key in _Shown.__slots__}
         )
 
-    def _frame(self, random: Generator, at: int) -> "_Shown":
+    def _pair(self, random: Generator, at: int) -> "tuple[_Shown, _Shown]":
         nuisance = draw_nuisance(random) if random.random() < NUISANCE_SHARE else None
         before = int(self.windows.previous[self.name][at])
         frame = _under(nuisance, self.windows.images[self.name][at])
         previous = _under(nuisance, self.windows.images[self.name][max(before, 0)])
         recalled, has_usual = self._recalled(random, at)
-        usual = self._usual(recalled[recalled >= 0], nuisance)
-        cells = np.zeros((MASK_CELLS, MASK_CELLS), np.float32)
-        disturbed = random.random() < 0.5
-        if disturbed:
-            other = self.windows.images[self.name][
-                elsewhere(random, self.windows.episode, self.index, at)
-            ]
-            clean = frame
-            disturbance, frame = _disturbed(random, clean, _under(nuisance, other))
-            cells = _hit_cells(clean, frame)
-            if random.random() < LASTING_SHARE:
-                previous = disturbance(previous, random)
-            if random.random() < SPOILT_SHARE:
-                usual = _shrunk(disturbance(_grown(usual, frame.shape), random))
-        return _Shown(
-            index=at,
-            frame=_recoded(frame),
+        clean = _Shown(
+            index=np.int64(at),
+            frames=_recoded(frame),
             previous=_recoded(previous),
-            has_previous=before >= 0,
-            usual=usual,
+            has_previous=np.bool_(before >= 0),
+            usual=self._usual(recalled[recalled >= 0], nuisance),
+            detail=self._detail(at, nuisance),
             recalled=recalled,
-            has_usual=has_usual,
-            disturbed=disturbed,
+            has_usual=has_usual & self.detail.known(np.array([at])).numpy()[0],
+            disturbed=np.False_,
+            cells=np.zeros((MASK_CELLS, MASK_CELLS), np.float32),
+        )
+        other = elsewhere(random, self.windows.episode, self.index, at)
+        shown = _under(nuisance, self.windows.images[self.name][other])
+        disturbance, disturbed = _disturbed(random, frame, shown)
+        cells = _hit_cells(frame, disturbed)
+        if random.random() < LASTING_SHARE:
+            previous = disturbance(previous, random)
+        faulty = replace(
+            clean,
+            frames=_recoded(disturbed),
+            previous=_recoded(previous),
+            disturbed=np.True_,
             cells=cells,
         )
+        return clean, _spoilt(random, clean, faulty, disturbance)
 
     def _recalled(self, random: Generator, at: int) -> tuple[Index, bool]:
         """Some of the windows before, as the session would remember; else the window itself."""
@@ -162,8 +179,19 @@ class Classroom:
     def _usual(self, recalled: Index, nuisance: Nuisance | None) -> Levels:
         """The mean of small frames; a nuisance is linear, so it can come after the mean."""
         mean = self.small[recalled].mean(0, dtype=np.float32)
-        height = self.windows.images[self.name].shape[1]
-        return mean if nuisance is None else nuisance(mean, len(mean) / height)
+        return mean if nuisance is None else nuisance(mean, len(mean) / self._height_px)
+
+    def _detail(self, at: int, nuisance: Nuisance | None) -> Levels:
+        """What its session remembers of fine detail, which is linear too."""
+        known = self.detail.at(np.array([at]))[0].numpy()
+        if nuisance is None:
+            return known
+        grey = nuisance(known[..., None].repeat(3, 2), len(known) / self._height_px)
+        return np.asarray(grey.mean(2), np.float32)
+
+    @property
+    def _height_px(self) -> int:
+        return int(self.windows.images[self.name].shape[1])
 
 
 def elsewhere(random: Generator, episode: Index, index: Index, at: int) -> int:
@@ -180,17 +208,28 @@ def elsewhere(random: Generator, episode: Index, index: Index, at: int) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Shown:
-    """One frame of a `Lesson`."""
+    """One frame of a `Lesson`, under the same names."""
 
-    index: int
-    frame: Pixels
+    index: np.int64
+    frames: Pixels
     previous: Pixels
-    has_previous: bool
+    has_previous: np.bool_
     usual: Levels
+    detail: Levels
     recalled: Index
-    has_usual: bool
-    disturbed: bool
+    has_usual: np.bool_
+    disturbed: np.bool_
     cells: Levels
+
+
+def _spoilt(random: Generator, clean: _Shown, faulty: _Shown, disturbance: Disturbance) -> _Shown:
+    """Let some sessions begin with the fault, so that they remember it as usual."""
+    if random.random() >= SPOILT_SHARE:
+        return faulty
+    usual = _shrunk(disturbance(_grown(faulty.usual, faulty.frames.shape), random))
+    pixels = pixels_of(torch.from_numpy(np.stack([clean.frames, faulty.frames])))
+    shown = detail_of(averaged(pixels, DETAIL_PX))
+    return replace(faulty, usual=usual, detail=faulty.detail + (shown[1] - shown[0]).numpy())
 
 
 def _under(nuisance: Nuisance | None, frame: Pixels) -> Pixels:

@@ -1,7 +1,8 @@
 """A small network that sees whether, and where, a frame was tampered with.
 
 It is shown what closed-form means leave unexplained beside the frame itself: the components'
-residual, what the session usually shows, what the vectors foretell, the frame before.
+residual, what the session usually shows, also in detail, what the vectors foretell, the frame
+before.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ PATCH_WIDTH = 32
 WIDTHS = (48, 64, 96)
 HEAD = 128
 MASK_CELLS = SMALL_PX // 2
-PLANES = 21
+PLANES = 25
+HIGHEST = (1, 8, 64)  # cells, whose mean logits speak for the frame
+CELL_GAIN = 0.25  # logits of cells are large beside pooled maps
 RESIDUAL_GAIN = 8.0  # residuals are small beside the frame: brought to about one
 SURPRISE_GAIN = 4.0
 
@@ -30,7 +33,8 @@ class Clues:
     ``change`` (B, 1, 64, 64) the largest absolute change of a pixel since then; ``coefficients``
     and ``residual`` of the scene's components; ``expected`` coefficients from the vectors, and
     ``surprise``, small minus their picture; ``usual_residual`` and ``usual_surprise`` the same of
-    the session's mean; ``glimpse`` (B, moments, C) what the vectors did lately. What is not there
+    the session's mean; ``lasting`` (B, 128, 128) what fine detail differs by from the session's, in
+    each pixel's grain; ``glimpse`` (B, moments, C) what the vectors did lately. What is not there
     (``has_…`` False, all bool (B,)) counts for nothing.
     """
 
@@ -44,6 +48,7 @@ class Clues:
     usual_residual: Tensor
     surprise: Tensor
     usual_surprise: Tensor
+    lasting: Tensor
     glimpse: Tensor
     has_previous: Tensor
     has_usual: Tensor
@@ -65,6 +70,7 @@ class Clues:
                 SURPRISE_GAIN * (self.surprise - self.usual_surprise) * usual * expected,
                 RESIDUAL_GAIN * (self.small - self.previous) * previous,
                 SURPRISE_GAIN * self.change * previous,
+                F.pixel_unshuffle(torch.asinh(self.lasting)[:, None] / 2, 2),
                 flag * usual,
                 flag * previous,
             ],
@@ -84,7 +90,8 @@ class FrameNet(nn.Module):
         self.patches = _strided(3, PATCH_WIDTH, kernel=6, stride=4)
         inward = (PATCH_WIDTH + PLANES, *WIDTHS)
         self.blocks = nn.ModuleList(_strided(a, b) for a, b in zip(inward, WIDTHS, strict=False))
-        self.head = nn.Sequential(nn.Linear(2 * sum(WIDTHS), HEAD), nn.ReLU(), nn.Linear(HEAD, 1))
+        pooled = 2 * sum(WIDTHS) + len(HIGHEST)
+        self.head = nn.Sequential(nn.Linear(pooled, HEAD), nn.ReLU(), nn.Linear(HEAD, 1))
         self.mask = nn.Sequential(
             nn.Conv2d(WIDTHS[0] + WIDTHS[1], 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1)
         )
@@ -92,7 +99,8 @@ class FrameNet(nn.Module):
     def forward(self, pixels: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits: of the frame (B,) being disturbed, of each cell (B, 32, 32)."""
         maps = self.maps(self.patches_of(pixels), planes)
-        return self.logit(maps), self.cells(maps)
+        cells = self.cells(maps)
+        return self.logit(maps, cells), cells
 
     def patches_of(self, pixels: Tensor) -> Tensor:
         """Return the map (B, PATCH_WIDTH, 64, 64) of frames (B, 3, H, W) in [0, 1]."""
@@ -116,9 +124,11 @@ class FrameNet(nn.Module):
             maps.append(x)
         return maps
 
-    def logit(self, maps: Sequence[Tensor]) -> Tensor:
-        """Return the logit (B,) of the frame being disturbed."""
+    def logit(self, maps: Sequence[Tensor], cells: Tensor) -> Tensor:
+        """Return the logit (B,) of the frame being disturbed, by its maps and logits of cells."""
         pooled = [one.amax((2, 3)) for one in maps] + [one.mean((2, 3)) for one in maps]
+        highest = cells.flatten(1).topk(max(HIGHEST)).values
+        pooled += [CELL_GAIN * highest[:, :most].mean(1, keepdim=True) for most in HIGHEST]
         logit: Tensor = self.head(torch.cat(pooled, dim=1))
         return logit[:, 0]
 

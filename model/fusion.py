@@ -18,6 +18,7 @@ from model.encoders import Standardiser, build_encoder
 from model.evidence import Evidence, View, image_view, vector_view
 from model.inspector import Inspected, Inspector, key_of
 from model.past import Recall, Recollection, Trace, Usual, Usuals
+from model.restoring import restored
 from model.windows import Batch, Index, Windows, chunks
 
 ENOUGH_FRAMES = 6000  # spread over all; neighbours in time are much alike
@@ -172,7 +173,7 @@ class Fusion(nn.Module):
         known = [{}] * len(index) if remembered is None else remembered
         last = self.inspector.last(name, [one.get(name, nothing) for one in known], self.device)
         at = torch.from_numpy(index).to(self.device)
-        return self.inspector.restored(name, said.inspected, at, last)
+        return restored(self.inspector, name, said.inspected, at, last)
 
     def score(
         self,
@@ -196,7 +197,7 @@ class Fusion(nn.Module):
     def view(self, batch: Batch, name: str) -> View:
         """Prepare one modality of ``batch``."""
         if self.is_image(name):
-            return image_view(batch, name)
+            return image_view(batch.images[name], batch.previous[name], batch.has_previous[name])
         return vector_view(self.scale(name)(batch.vectors[name]))
 
     def detect(self, latents: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

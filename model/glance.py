@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.evidence import View, pixels_of
+from model.evidence import View
 from model.frame_net import Clues
 from model.past import Usual
-from model.scene import SMALL_PX, Scene, averaged
+from model.scene import SMALL_PX, Scene
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -27,15 +27,18 @@ class Glance:
     foretold: Tensor
 
 
-def usual_of(scene: Scene, small: Tensor, expected: Tensor, counts: Tensor) -> Usual:
+def usual_of(
+    scene: Scene, small: Tensor, expected: Tensor, detail: Tensor, counts: Tensor
+) -> Usual:
     """Return what B frames are judged by.
 
-    From their sessions' mean ``small`` frame (B, 3, 64, 64) and ``expected`` coefficients
-    (B, components), where they count, bool (B,).
+    From their sessions' mean ``small`` frame (B, 3, 64, 64), ``expected`` coefficients
+    (B, components) and ``detail`` (B, 128, 128), where they count, bool (B,).
     """
     return {
         "residual": scene.residual(small),
         "surprise": small - scene.picture(expected),
+        "detail": detail,
         "counts": counts,
     }
 
@@ -46,7 +49,7 @@ def clues_of(view: View, seen: Glance, usual: Usual) -> Clues:
     return Clues(
         pixels=view.pixels,
         small=view.small,
-        previous=averaged(pixels_of(view.previous), SMALL_PX),
+        previous=view.small_before,
         change=_largest_change(view),
         coefficients=seen.coefficients,
         expected=seen.expected,
@@ -54,6 +57,7 @@ def clues_of(view: View, seen: Glance, usual: Usual) -> Clues:
         usual_residual=usual["residual"],
         surprise=view.small - scene.picture(seen.expected),
         usual_surprise=usual["surprise"],
+        lasting=(view.detail - usual["detail"]) / scene.grain * usual["counts"][:, None, None],
         glimpse=seen.glimpse,
         has_previous=view.has_previous,
         has_usual=usual["counts"],

@@ -1,4 +1,4 @@
-"""Evidence from images: what the principal components do not explain, texture, tone, repetition."""
+"""Evidence from images: what components do not explain, detail, texture, tone, repetition."""
 
 from typing import ClassVar
 
@@ -83,17 +83,21 @@ class Learnt(Noticing):
         """Learn nothing here: the network is taught step by step."""
 
     def noticed(self, view: View) -> tuple[dict[str, Tensor], Noticed]:
-        """Return the evidence (B,), by name, and the network's maps."""
+        """Return the evidence (B,), by name, and the logits of cells."""
         clues, network = clues_in(view), self.network
         patches = network.patches_of(clues.pixels)
         alone = network.maps(patches, clues.planes(alone=True))
         together = network.maps(patches, clues.planes())
-        evidence = {"learnt": network.logit(alone), "foretold": network.logit(together)}
-        return evidence, tuple(together)
+        cells = network.cells(together)
+        evidence = {
+            "learnt": network.logit(alone, network.cells(alone)),
+            "foretold": network.logit(together, cells),
+        }
+        return evidence, (cells,)
 
     def where(self, noticed: Noticed) -> Tensor:
         """Return the logits of cells (B, 32, 32)."""
-        return self.network.cells(noticed)
+        return noticed[0]
 
 
 class Statistics(Evidence):
@@ -118,6 +122,33 @@ class Statistics(Evidence):
     def _features(view: View) -> Tensor:
         """Return (B, 1, features)."""
         raise NotImplementedError
+
+
+class Detail(Statistics):
+    """How much fine detail differs from what the session usually shows, in 8x8 cells.
+
+    Logarithms of the mean and of the largest difference in a cell. NaN while the session is too
+    young to have shown anything.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("detail",)
+    features: ClassVar[int] = 2 * CELLS**2
+
+    def fit(self, views: Views) -> None:
+        """Learn what clean frames have whose session is known."""
+        parts = [self._features(view)[clues_in(view).has_usual] for view in views]
+        if any(map(len, parts)):
+            self.distance.fit(torch.cat(parts), SHRINKAGE)
+
+    def forward(self, view: View) -> dict[str, Tensor]:
+        """Return the evidence (B,)."""
+        known = clues_in(view).has_usual
+        return {key: one.where(known, torch.nan) for key, one in super().forward(view).items()}
+
+    @staticmethod
+    def _features(view: View) -> Tensor:
+        cells = _cells(clues_in(view).lasting.abs()[:, None])
+        return (torch.cat([cells.mean(2), cells.amax(2)], dim=1) + 0.05).log()[:, None]
 
 
 class Texture(Statistics):
@@ -191,6 +222,7 @@ def image_evidences(config: ModalityConfig, channels: int) -> list[Evidence]:
     """Return the unfitted evidences of an image beside so many vector channels, 0 for none."""
     alone: list[Evidence] = [
         ComponentResidual(config),
+        Detail(config),
         Texture(config),
         Tone(config),
         Repetition(),

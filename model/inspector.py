@@ -10,22 +10,18 @@ from typing import cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.concord import MOMENTS, Concord, glimpse_of
 from model.config import ModelConfig
 from model.evidence import Evidence, Noticed, Noticing, View
 from model.foretelling import Foretelling, Foretold
-from model.frame_net import Clues
 from model.glance import Glance, clues_of, usual_of
 from model.image_evidence import Learnt, image_evidences
 from model.past import LEAST, Last, Recall, Recollection, Trace, Usual, Usuals, last_of, together
-from model.restorers import FrameRestorer, VectorRestorer, gated
-from model.scene import COMPONENTS, SMALL_PX, Scene
-from model.vector_evidence import LearntVectors, vector_evidences
-
-HALF = 0.5
+from model.restorers import FrameRestorer, VectorRestorer
+from model.scene import COMPONENTS, DETAIL_PX, SMALL_PX, Scene
+from model.vector_evidence import POSE, LearntVectors, vector_evidences
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -38,7 +34,7 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Inspected:
-    """What is said of B windows, and what it is said of; `Inspector.restored` goes on from it.
+    """What is said of B windows, and what it is said of; `restored` goes on from it.
 
     ``evidence[modality][name]`` (B,); ``traces`` what each window may leave behind; ``noticed`` by
     those modalities that a network looked at.
@@ -63,7 +59,10 @@ class Inspector(nn.Module):
         beside = sum(config.modalities[name].channels for name in self.vectors)
         self.scenes = nn.ModuleDict({key_of(name): Scene(inputs) for name in self.images})
         self.foretellings = nn.ModuleDict(
-            {key_of(name): Foretelling(config.modalities[name]) for name in self.vectors}
+            {
+                key_of(name): Foretelling(config.modalities[name], poses=POSE not in config.without)
+                for name in self.vectors
+            }
         )
         self.evidences = nn.ModuleDict()
         self.restorers = nn.ModuleDict()
@@ -95,9 +94,11 @@ class Inspector(nn.Module):
             counts = torch.tensor([known.windows >= LEAST], device=device)
             if known.windows >= LEAST:
                 small, expected = remembered("usual_small"), remembered("usual_expected")
-                return usual_of(self.scene(name), small, expected, counts)
+                detail = remembered("usual_detail")
+                return usual_of(self.scene(name), small, expected, detail, counts)
             none = torch.zeros(1, 3, SMALL_PX, SMALL_PX, device=device)
-            return {"residual": none, "surprise": none, "counts": counts}
+            fine = torch.zeros(1, DETAIL_PX, DETAIL_PX, device=device)
+            return {"residual": none, "surprise": none, "detail": fine, "counts": counts}
         if "friction" in known.arrays:
             return {"friction": remembered("friction")}
         channels = self.config.modalities[name].channels
@@ -225,70 +226,10 @@ class Inspector(nn.Module):
             evidence=evidence, traces=traces, views=clued, present=present, noticed=noticed
         )
 
-    def restored(self, name: str, said: Inspected, at: Tensor, last: Last) -> Tensor:
-        """Return what modality ``name`` would have said, as if all others said the truth.
-
-        Of the windows ``at`` (K,): images (K, 3, H, W) in [0, 1], vectors (K, T, C) standardised.
-        """
-        noticed = tuple(one[at] for one in said.noticed.get(name, ()))
-        present = said.present[name][at]
-        if name in self.images:
-            clues = said.views[name].clues
-            assert clues is not None
-            return self._restored_frames(name, clues, noticed, present, at, last)
-        samples = said.views[name].samples[at]
-        window = samples * present[:, None, None].to(samples)
-        learnt = self.learnt_vectors(name)
-        channels = self.config.modalities[name].channels
-        hit = window.new_zeros(len(window), channels) if learnt is None else learnt.where(noticed)
-        hit = hit * present[:, None]
-        given = (window, last.arrays["last_samples"], hit, self._beside(said, at))
-        predicted, gates = self.vector_restorer(name)(*given, last.age, last.known)
-        return torch.where(present[:, None, None], gated(window, predicted, gates), predicted)
-
-    def _beside(self, said: Inspected, at: Tensor) -> Tensor:
-        """Return what the images say to a vector restorer (K, components x images)."""
-        parts = []
-        for name in self.images:
-            clues = said.views[name].clues
-            assert clues is not None
-            there = said.present[name][at, None].float()
-            parts.append(clues.coefficients[at] / self.scene(name).spread * there)
-        return torch.cat(parts, dim=1) if parts else torch.zeros(len(at), 0, device=at.device)
-
-    def _restored_frames(
-        self, name: str, clues: Clues, maps: Noticed, present: Tensor, at: Tensor, last: Last
-    ) -> Tensor:
-        pixels = clues.pixels[at]
-        size = pixels.shape[2:]
-        small = self._restored_small(name, clues, at, last)
-        painted = F.interpolate(small, size, mode="bicubic").clamp(0, 1)
-        share = torch.sigmoid(self.learnt_frames(name).where(maps))
-        # where no part of the frame looks disturbed, all of it is: a frame of another time
-        whole = (share.flatten(1).amax(1) < HALF) | ~present
-        share = torch.where(whole[:, None, None], torch.ones_like(share), share)
-        mask = F.interpolate(share[:, None], size, mode="bilinear")
-        return torch.lerp(pixels, painted, mask)
-
-    def _restored_small(self, name: str, clues: Clues, at: Tensor, last: Last) -> Tensor:
-        """Return the small frames (K, 3, 64, 64) that should have been seen.
-
-        What the components never explain in this session is taken from what it usually shows.
-        """
-        scene = self.scene(name)
-        coefficients = self.frame_restorer(name)(
-            last.arrays["last_coefficients"] / scene.spread,
-            last.arrays["last_expected"] / scene.spread,
-            clues.expected[at] / scene.spread,
-            last.age,
-            last.known,
-        )
-        usual = clues.has_usual[at].view(-1, 1, 1, 1).to(clues.small)
-        return scene.picture(coefficients * scene.spread) + usual * clues.usual_residual[at]
-
     def traces(self, views: Mapping[str, View], seen: Seen) -> list[Trace]:
         """Return what each of the B windows may leave behind."""
         small = {name: views[name].small.cpu().numpy() for name in self.images}
+        detail = {name: views[name].detail.cpu().numpy() for name in self.images}
         found = {name: one.coefficients.cpu().numpy() for name, one in seen.images.items()}
         expected = {name: one.expected.cpu().numpy() for name, one in seen.images.items()}
         friction = {name: one.friction().cpu().numpy() for name, one in seen.vectors.items()}
@@ -299,6 +240,7 @@ class Inspector(nn.Module):
                 small={name: values[at] for name, values in small.items()},
                 coefficients={name: values[at] for name, values in found.items()},
                 expected={name: values[at] for name, values in expected.items()},
+                detail={name: values[at] for name, values in detail.items()},
                 samples={name: values[at] for name, values in samples.items()},
                 friction={name: values[at] for name, values in friction.items()},
             )

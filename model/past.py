@@ -27,12 +27,14 @@ class Trace:
     """What one window may leave behind, by modality.
 
     Of images ``small`` (3, 64, 64), its ``coefficients`` and the ``expected`` ones, each
-    (components,); of vectors ``samples`` (T, C), standardised, and ``friction`` (2, C).
+    (components,), and ``detail`` (128, 128); of vectors ``samples`` (T, C), standardised, and
+    ``friction`` (2, C).
     """
 
     small: Mapping[str, Array] = field(default_factory=dict)
     coefficients: Mapping[str, Array] = field(default_factory=dict)
     expected: Mapping[str, Array] = field(default_factory=dict)
+    detail: Mapping[str, Array] = field(default_factory=dict)
     samples: Mapping[str, Array] = field(default_factory=dict)
     friction: Mapping[str, Array] = field(default_factory=dict)
 
@@ -41,9 +43,9 @@ class Trace:
 class Recollection:
     """What is remembered of one modality; ``arrays`` by name, empty before the first window.
 
-    ``usual_small``, ``usual_expected`` and ``friction`` are running means; ``last_…`` is of the
-    last clean window, ``age`` windows ago. They are kept in half precision, so that a snapshot
-    loses nothing.
+    ``usual_small``, ``usual_expected``, ``usual_detail`` and ``friction`` are running means;
+    ``last_…`` is of the last clean window, ``age`` windows ago. They are kept in half precision, so
+    that a snapshot loses nothing.
     """
 
     windows: int = 0
@@ -75,8 +77,8 @@ Usual: TypeAlias = Mapping[str, Tensor]
 """What a session usually shows of one modality, as B windows are judged by it, each (B, …).
 
 Of images ``residual`` and ``surprise``, its usual small frames (B, 3, 64, 64) minus what the
-scene's components and what the vectors explain of them, and ``counts``, bool (B,), whether they
-count; of vectors ``friction`` (B, 2, C). Zeros where nothing is known.
+scene's components and what the vectors explain of them, ``detail`` (B, 128, 128), and ``counts``,
+bool (B,), whether they count; of vectors ``friction`` (B, 2, C). Zeros where nothing is known.
 """
 
 Usuals: TypeAlias = Mapping[str, Usual]
@@ -173,7 +175,11 @@ def _remembered_vector(
 def _remembered_image(
     known: Recollection, trace: Trace, name: str, windows: int
 ) -> dict[str, Half]:
-    values = {"usual_small": trace.small[name], "usual_expected": trace.expected[name]}
+    values = {
+        "usual_small": trace.small[name],
+        "usual_expected": trace.expected[name],
+        "usual_detail": trace.detail[name],
+    }
     usual = {
         key: running_mean(known.arrays.get(key, value), value, windows, REMEMBERED)
         for key, value in values.items()

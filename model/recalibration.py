@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Mapping
 
-from model.calibration import NO_NAMES, Calibration, calibrate
+from model.calibrating import calibrate
+from model.calibration import NO_NAMES, Calibration
 from model.checkpoint import Card
 from model.fusion import Fusion
 from model.judging import crossed, session_dependent, weigh_windows

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 COMPONENTS = 160
 FRAMES = 3000  # as many as the components are fitted on
 SMALL_PX = 64  # side to which frames are averaged
+DETAIL_PX = 128  # likewise, to look at what is fine
 WIDTH = 384
 JITTER = 0.03  # standard deviations, added to the vectors while the expectation is learnt
 
@@ -17,12 +18,14 @@ class Scene(nn.Module):
     """A linear picture of one image modality, and its expectation from the vector modalities.
 
     ``inputs`` is the length of all vector windows together, standardised; 0 where the station has
-    none, and nothing is expected then.
+    none, and nothing is expected then. ``grain`` (128, 128) is what a pixel's fine detail usually
+    differs by from what its session usually shows.
     """
 
     mean: Tensor
     basis: Tensor
     spread: Tensor
+    grain: Tensor
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -31,6 +34,7 @@ class Scene(nn.Module):
         # rows beyond the components that could be fitted stay zero
         self.register_buffer("basis", torch.zeros(COMPONENTS, values))
         self.register_buffer("spread", torch.ones(COMPONENTS))
+        self.register_buffer("grain", torch.ones(DETAIL_PX, DETAIL_PX))
         self.expectation = (
             nn.Sequential(
                 nn.Linear(inputs, WIDTH),

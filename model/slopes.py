@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from model.concord import MOMENTS
-from model.frame_lessons import Classroom, Lesson
-from model.frame_net import PLANES, Clues, FrameNet
+from model.frame_lessons import Lesson
+from model.frame_net import CELL_GAIN, HIGHEST, PLANES, Clues, FrameNet
+from model.learner import Learner
 from model.lipschitz import largest_slope, product_bound, spectral_norm
+from model.posture import Posture
 from model.restorers import FrameRestorer, VectorRestorer
 from model.scene import SMALL_PX
-from model.teaching import Learner
 from model.teaching_concord import complete, glimpses_of
 from model.teaching_frames import expectations, lesson_clues
 from model.teaching_vectors import Windowful, beside_of
@@ -62,6 +63,9 @@ def inspector_slopes(learner: Learner, seed: int) -> dict[str, float]:
         learnt = inspector.learnt_vectors(name)
         if learnt is not None:
             figures |= vector_slopes(learner, name, learnt, random)
+        posture = inspector.foretelling(name).posture
+        if posture is not None:
+            figures |= posture_slopes(learner, name, posture, random)
     return figures
 
 
@@ -69,15 +73,19 @@ def frame_bound(network: FrameNet) -> float:
     """Return a bound of the slope of a frame's logit against its 256 pixels a side and planes.
 
     What is pooled of a map, maximum and mean of each channel, differs by no more than
-    ``sqrt(1 + 1 / cells)`` of what the maps do.
+    ``sqrt(1 + 1 / cells)`` of what the maps do; a mean of the K highest cells by no more than
+    ``1 / sqrt(K)`` of what the cells do, for which the coarser map is stretched to twice its side.
     """
     reach = max(product_bound(network.patches), 1.0)  # planes stand beside the patches
-    reached, side = [], SMALL_PX
+    maps, pooled, side = [], [], SMALL_PX
     for block in network.blocks:
         assert isinstance(block, nn.Sequential)
         reach, side = reach * product_bound(block), side // 2
-        reached.append(reach * math.sqrt(1 + 1 / side**2))
-    return product_bound(network.head) * math.hypot(*reached)
+        maps.append(reach)
+        pooled.append(reach * math.sqrt(1 + 1 / side**2))
+    cells = product_bound(network.mask) * math.hypot(maps[0], 2 * maps[1])
+    pooled += [CELL_GAIN * cells / math.sqrt(most) for most in HIGHEST]
+    return product_bound(network.head) * math.hypot(*pooled)
 
 
 def vector_bound(network: VectorNet, samples: int) -> float:
@@ -85,6 +93,12 @@ def vector_bound(network: VectorNet, samples: int) -> float:
     pooled = math.sqrt(1 + 1 / -(-samples // 4))
     head, last = network.head[:-1], network.head[-1]
     return product_bound(network.layers) * pooled * product_bound(head) * _rows_norm(last, 1)
+
+
+def posture_bound(posture: Posture) -> float:
+    """Return a bound of the slope of all levels foretold, each of which takes a way of its own."""
+    first = spectral_norm(posture.enter.weight) * product_bound(posture.layers)
+    return first * float(posture.last.detach()[..., 0].norm())
 
 
 def frame_restorer_bound(restorer: FrameRestorer) -> float:
@@ -109,9 +123,8 @@ def frame_slopes(
 ) -> dict[str, float]:
     """Return the figures of the network of image modality ``name``."""
     windows, network = learner.windows, learner.inspector.learnt_frames(name).network
-    index, images = learner.members(name), windows.images[name]
-    classroom = Classroom(windows=windows, name=name, small=learner.small[name], index=index)
-    disturbed = classroom.lesson(random, FRAMES)
+    images = windows.images[name]
+    disturbed = learner.classroom(name).lesson(random, FRAMES)
     before = np.maximum(windows.previous[name][disturbed.index], 0)
     after = _following(learner, disturbed.index)
     clean = replace(disturbed, frames=images[disturbed.index], previous=images[before])
@@ -234,6 +247,26 @@ def vector_slopes(
         f"{name}_restorer_bound": vector_restorer_bound(restorer),
         f"{name}_restorer_slope": largest_slope(predicted, *_chords(*given)),
     }
+
+
+def posture_slopes(
+    learner: Learner, name: str, posture: Posture, random: np.random.Generator
+) -> dict[str, float]:
+    """Return the figures of what foretells the levels of vector modality ``name``."""
+    at = random.choice(learner.members(name), WINDOWS)
+    points, others = (
+        learner.fusion.view(learner.windows.take(one, [name]), name).samples[:, -1]
+        for one in (at, _following(learner, at))
+    )
+    return {
+        f"{name}_posture_bound": posture_bound(posture),
+        f"{name}_posture_slope": largest_slope(OfRows(posture, _levels), points, others),
+    }
+
+
+def _levels(posture: nn.Module, rows: Tensor) -> Tensor:
+    foretold, _ = posture(rows[:, None])
+    return torch.as_tensor(foretold)[:, 0]
 
 
 def _vector_logit(network: nn.Module, rows: Tensor) -> Tensor:

@@ -1,95 +1,22 @@
-"""How an inspector learns a station from its clean windows: scenes, evidences, networks, restorers.
+"""What an inspector learns of a station first: scenes, foretellings, and what has a closed form."""
 
-Whatever is fitted on what a scene leaves over is fitted on windows that this scene has not seen:
-the episodes are halved, each half is looked at with the scene of the other, and only the one that
-stays sees all. On its own windows a residual would be too small.
-"""
-
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.random import Generator
 from torch import Tensor
 
 from model.config import TrainingConfig
 from model.descent import Progress
-from model.evidence import View, pixels_of
+from model.detail import UsualDetail, fit_grain, usual_detail
+from model.evidence import View
 from model.fusion import Fusion
-from model.inspector import Inspector
+from model.learner import MAIN_MEMORY, Learner
 from model.past import WORN, running_mean, together
-from model.scene import SMALL_PX, Scene, averaged
+from model.scene import SMALL_PX, Scene
 from model.windows import Index, Windows, chunks
 
 ENOUGH_FRAMES = 6000  # spread over all; neighbours in time are much alike
-OLDEST = 120  # windows since the last clean one, while restoring is learnt
-MAIN_MEMORY = torch.device("cpu")
-FORGOTTEN_SHARE = 0.1  # of the windows are restored without any
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Learner:
-    """What teaching works on: clean windows, their small frames, and scenes that are fair to them.
-
-    ``index`` are the windows to learn from; ``small[name]`` float16 (N, 64, 64, 3) of all windows;
-    ``fold`` (N,) 0 or 1, and ``scenes[fold][name]`` the scene that has not seen windows of it.
-    Of vectors, ``friction[name]`` (N, 2, C) is what a session would remember at each window, and
-    ``left[name]`` (N, T, C) what it leaves unexplained there. All of it is in main memory;
-    ``device`` is where the networks that look at frames are taught.
-    """
-
-    fusion: Fusion
-    inspector: Inspector
-    windows: Windows
-    index: Index
-    small: Mapping[str, np.ndarray]
-    fold: Index
-    scenes: tuple[Mapping[str, Scene], Mapping[str, Scene]]
-    device: torch.device
-    friction: dict[str, Tensor] = field(default_factory=dict)
-    left: dict[str, Tensor] = field(default_factory=dict)
-
-    def members(self, name: str) -> Index:
-        """Return the windows to learn from in which modality ``name`` is present."""
-        return self.index[self.windows.present[name][self.index]]
-
-    def earlier(self, random: Generator, at: Index) -> tuple[Index, Tensor, Tensor]:
-        """Draw a window before each of those ``at``, as the last clean one before a fault.
-
-        Returns its number, how many windows it is old, and whether it counts: it is of the same
-        episode and was not forgotten, each (K,).
-        """
-        age = np.exp(random.uniform(0, np.log(OLDEST), len(at))).astype(np.int64)
-        before = np.maximum(at - age, 0)
-        same = self.windows.episode[before] == self.windows.episode[at]
-        known = same & (random.random(len(at)) > FORGOTTEN_SHARE)
-        return before, torch.from_numpy(age - 1).float(), torch.from_numpy(known)
-
-    def pose(self, at: Index) -> Tensor:
-        """Return the standardised vectors (K, inputs) of windows."""
-        return self.inspector.pose(*self._vectors(at))
-
-    def glimpse(self, at: Index) -> Tensor:
-        """Return what the vectors of windows did lately (K, moments, C), standardised."""
-        return self.inspector.glimpse(*self._vectors(at))
-
-    def _vectors(self, at: Index) -> tuple[dict[str, View], dict[str, Tensor]]:
-        batch = self.windows.take(at, self.inspector.vectors)
-        views = {name: self.fusion.view(batch, name) for name in self.inspector.vectors}
-        present = {
-            name: torch.from_numpy(flags[at]) for name, flags in self.windows.present.items()
-        }
-        return views, present
-
-    def vector_view(self, name: str, at: Index) -> View:
-        """Return windows of a vector modality with what their session leaves unexplained."""
-        view = self.fusion.view(self.windows.take(at, [name]), name)
-        return replace(view, unexplained=self.left[name][at])
-
-    def small_frames(self, name: str, at: Index) -> Tensor:
-        """Return small frames (K, 3, 64, 64) in [0, 1]."""
-        return torch.from_numpy(self.small[name][at]).permute(0, 3, 1, 2).float()
 
 
 def begin(
@@ -109,12 +36,14 @@ def begin(
         for name in inspector.vectors
     )
     scenes = tuple({name: Scene(inputs) for name in inspector.images} for _ in range(2))
+    looked = {name: looked_over(fusion, windows, name, progress) for name in inspector.images}
     learner = Learner(
         fusion=fusion,
         inspector=inspector,
         windows=windows,
         index=index,
-        small={name: shrunk(windows, name) for name in inspector.images},
+        small={name: small for name, (small, _) in looked.items()},
+        detail={name: detail for name, (_, detail) in looked.items()},
         fold=fold,
         scenes=(scenes[0], scenes[1]),
         device=device,
@@ -124,6 +53,7 @@ def begin(
         fit_scene(learner, name, learner.scenes[0][name], here[fold[here] == 1], config, progress)
         fit_scene(learner, name, learner.scenes[1][name], here[fold[here] == 0], config, progress)
         fit_scene(learner, name, inspector.scene(name), here, config, progress)
+        fit_scene_grain(learner, name, here)
     for name in inspector.vectors:
         fit_foretelling(learner, name, config, progress)
     return learner
@@ -137,14 +67,23 @@ def halves(episode: Index, index: Index) -> Index:
     return np.asarray(np.arange(len(episode)) >= index[len(index) // 2], np.int64)
 
 
-def shrunk(windows: Windows, name: str) -> np.ndarray:
-    """Return the small frames (N, 64, 64, 3) of all windows, float16 in [0, 1]."""
-    frames = windows.images[name]
-    small = np.empty((len(frames), SMALL_PX, SMALL_PX, 3), np.float16)
-    for part in chunks(len(frames), 64):
-        pixels = pixels_of(torch.from_numpy(np.ascontiguousarray(frames[part])))
-        small[part] = averaged(pixels, SMALL_PX).permute(0, 2, 3, 1).numpy()
-    return small
+def looked_over(
+    fusion: Fusion, windows: Windows, name: str, progress: Progress
+) -> tuple[np.ndarray, UsualDetail]:
+    """Return what is kept of all frames of image modality ``name``.
+
+    The small ones (N, 64, 64, 3), float16 in [0, 1], and what sessions remember of their detail.
+    """
+    small = np.empty((len(windows), SMALL_PX, SMALL_PX, 3), np.float16)
+
+    def details() -> Iterator[np.ndarray]:
+        for part in chunks(len(windows), 64):
+            view = fusion.view(windows.take(part, [name]), name)
+            small[part] = view.small.permute(0, 2, 3, 1).numpy()
+            progress(f"frames {name}", int(part[-1]) + 1, len(windows), None)
+            yield from view.detail.numpy()
+
+    return small, usual_detail(details(), windows.episode, windows.present[name])
 
 
 @torch.no_grad()
@@ -176,6 +115,18 @@ def fit_scene(
             progress(f"scene {name}", step, steps, loss)
 
 
+def fit_scene_grain(learner: Learner, name: str, index: Index) -> None:
+    """Fit what fine detail usually differs by from what a session remembers of it."""
+    known = index[learner.detail[name].of[index] >= 0]
+    if not len(known):
+        return
+    some = known[:: max(1, len(known) // ENOUGH_FRAMES)]
+    views = ((at, learner.frame_view(name, at)) for at in (some[p] for p in chunks(len(some), 64)))
+    grain = fit_grain([view.detail - learner.detail[name].at(at) for at, view in views])
+    for scene in (learner.inspector.scene(name), *(one[name] for one in learner.scenes)):
+        scene.grain.copy_(grain)
+
+
 def fit_foretelling(
     learner: Learner, name: str, config: TrainingConfig, progress: Progress
 ) -> None:
@@ -191,6 +142,9 @@ def fit_foretelling(
     steps = config.teaching.foretelling_steps
     for step, loss in foretelling.fit(x_NTC[members], steps, config.seed):
         progress(f"foretelling {name}", step, steps, loss)
+    if foretelling.posture is not None:
+        for step, loss in foretelling.posture.fit(x_NTC[members], steps, config.seed):
+            progress(f"posture {name}", step, steps, loss)
     parts = list(chunks(len(x_NTC), 1024))
     with torch.no_grad():
         foretold = [foretelling(x_NTC[at]) for at in parts]
@@ -201,6 +155,12 @@ def fit_foretelling(
             for one, at in zip(foretold, parts, strict=True)
         ]
         learner.friction[name] = friction
+        usual = foretelling.fit_spread(torch.cat(left), members)
+    doubting = steps // 2
+    for step, loss in foretelling.fit_doubt(x_NTC[members], usual[members], doubting, config.seed):
+        progress(f"doubt {name}", step, doubting, loss)
+    with torch.no_grad():
+        left = [foretelling.unexplained(foretelling(x_NTC[at]), friction[at]) for at in parts]
         learner.left[name] = foretelling.fit_spread(torch.cat(left), members)
 
 
@@ -254,4 +214,7 @@ class _Chunked:
         views = learner.fusion.views(batch)
         seen = learner.inspector.seen(views, batch.present, learner.scenes[fold])
         usuals = together([learner.fusion.usual({})] * len(at))
+        # of all that a session remembers closed forms look at its detail alone
+        detail = learner.detail[self._name]
+        usuals[self._name] |= {"detail": detail.at(at), "counts": detail.known(at)}
         return learner.inspector.clued(views, seen, usuals)[self._name]

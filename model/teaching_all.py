@@ -10,8 +10,9 @@ from model.checkpoint import is_halved
 from model.config import TrainingConfig
 from model.descent import Position, Progress
 from model.fusion import Fusion
+from model.learner import Learner
 from model.slopes import inspector_slopes
-from model.teaching import Learner, begin, fit_evidences
+from model.teaching import begin, fit_evidences
 from model.teaching_concord import teach_concord
 from model.teaching_frames import teach_frame_restorer, teach_frames
 from model.teaching_vectors import teach_vector_restorer, teach_vectors

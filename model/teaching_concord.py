@@ -12,8 +12,8 @@ from model.concord import concord_loss
 from model.config import TrainingConfig
 from model.descent import Position, Progress, descend
 from model.frame_lessons import NUISANCE_SHARE, draw_nuisance, elsewhere
+from model.learner import MAIN_MEMORY, Learner
 from model.scene import SMALL_PX
-from model.teaching import MAIN_MEMORY, Learner
 from model.teaching_plan import planned
 from model.windows import Index, chunks
 

@@ -12,17 +12,19 @@ from torch import Tensor
 
 from model.config import TrainingConfig
 from model.descent import Position, Progress, descend
-from model.evidence import View, pixels_of
-from model.frame_lessons import Classroom, Lesson
+from model.evidence import image_view
+from model.frame_lessons import Lesson, joined
 from model.frame_net import Clues
 from model.glance import Glance, clues_of, usual_of
-from model.scene import COMPONENTS, SMALL_PX, Scene, averaged
-from model.teaching import MAIN_MEMORY, Learner
+from model.learner import MAIN_MEMORY, Learner
+from model.scene import COMPONENTS, Scene
 from model.teaching_plan import RESTORING_RATE, planned
 from model.windows import Index, chunks
 
 BLIND_SHARE = 0.3  # of the frames are shown without what the vectors foretell
 WHERE_WEIGHT = 2.0
+HIT_WEIGHT = 4.0  # of a cell that is hit, against one that is not
+SHOWN = 2  # times that a frame is shown: making it costs more than learning from it
 
 
 @torch.no_grad()
@@ -48,14 +50,13 @@ def teach_frames(
     network, device = learner.inspector.learnt_frames(name).network, learner.device
     network.to(device).to(memory_format=torch.channels_last).train()
     index = learner.members(name)
-    classroom = Classroom(
-        windows=learner.windows, name=name, small=learner.small[name], index=index
-    )
+    classroom = learner.classroom(name)
     expected = expectations(learner, name)
     teaching = config.teaching
 
-    def make(step: int) -> Lesson:
-        return classroom.lesson(np.random.default_rng([config.seed, step]), teaching.frame_batch)
+    def make(number: int) -> Lesson:
+        random = np.random.default_rng([config.seed, number])
+        return classroom.lesson(random, teaching.frame_batch // SHOWN)
 
     with ThreadPoolExecutor(1, "lessons") as pool:
         ahead = _Ahead(pool=pool, make=make, waiting={})
@@ -88,23 +89,29 @@ def lesson_loss(said: tuple[Tensor, Tensor], lesson: Lesson) -> Tensor:
     logit, cells = (one.float() for one in said)
     told = torch.from_numpy(lesson.disturbed).to(logit)
     where = torch.from_numpy(lesson.cells).to(cells)
-    return F.binary_cross_entropy_with_logits(
-        logit, told
-    ) + WHERE_WEIGHT * F.binary_cross_entropy_with_logits(cells, where)
+    hit = F.binary_cross_entropy_with_logits(cells, where, pos_weight=cells.new_tensor(HIT_WEIGHT))
+    return F.binary_cross_entropy_with_logits(logit, told) + WHERE_WEIGHT * hit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Ahead:
-    """Lessons made on a thread of their own while the network learns the one before."""
+    """Lessons made on a thread of their own while the network learns from those before.
+
+    Each is shown in as many steps as `SHOWN` says, every time beside others.
+    """
 
     pool: ThreadPoolExecutor
     make: Callable[[int], Lesson]
     waiting: dict[int, Future[Lesson]]
 
     def get(self, step: int) -> Lesson:
-        lesson = self.waiting.pop(step, None) or self.pool.submit(self.make, step)
-        self.waiting[step + 1] = self.pool.submit(self.make, step + 1)
-        return lesson.result()
+        shown = range(step, step + SHOWN)
+        for number in (*shown, shown.stop):
+            if number not in self.waiting:
+                self.waiting[number] = self.pool.submit(self.make, number)
+        lessons = [self.waiting[number].result() for number in shown]
+        del self.waiting[step]
+        return joined(lessons)
 
 
 @torch.no_grad()
@@ -135,7 +142,6 @@ def _scene_clues(
     at: Index,
     blind: np.ndarray,
 ) -> Clues:
-    pixels = pixels_of(torch.from_numpy(np.ascontiguousarray(lesson.frames[at])))
     recalled = torch.from_numpy(lesson.recalled[at])
     counted = (recalled >= 0).float()[..., None]
     usual_expected = (expected[recalled.clamp_min(0)] * counted).sum(1) / counted.sum(1)
@@ -143,23 +149,18 @@ def _scene_clues(
     foretold = ~blind[at] & scene.expects
     for vector in learner.inspector.vectors:
         foretold &= learner.windows.present[vector][lesson.index[at]]
-    view = View(
-        samples=pixels.new_empty(0),
-        frame=torch.from_numpy(np.ascontiguousarray(lesson.frames[at])),
-        previous=torch.from_numpy(np.ascontiguousarray(lesson.previous[at])),
-        has_previous=torch.from_numpy(lesson.has_previous[at]),
-        pixels=pixels,
-        small=averaged(pixels, SMALL_PX),
-    )
+    shown = (lesson.frames[at], lesson.previous[at], lesson.has_previous[at])
+    view = image_view(*(torch.from_numpy(one) for one in shown))
     seen = Glance(
         scene=scene,
         coefficients=scene.coefficients(view.small),
         expected=expected[lesson.index[at]],
-        glimpse=pixels.new_empty(len(at), 0),  # which this network does not look at
+        glimpse=view.pixels.new_empty(len(at), 0),  # which this network does not look at
         foretold=torch.from_numpy(foretold),
     )
     counts = torch.from_numpy(lesson.has_usual[at])
-    return clues_of(view, seen, usual_of(scene, usual, usual_expected, counts))
+    detail = torch.from_numpy(lesson.detail[at])
+    return clues_of(view, seen, usual_of(scene, usual, usual_expected, detail, counts))
 
 
 def teach_frame_restorer(

@@ -12,8 +12,8 @@ from torch import Tensor
 from model.config import TrainingConfig
 from model.descent import Position, Progress, descend
 from model.evidence import View, vector_view
+from model.learner import FORGOTTEN_SHARE, Learner
 from model.restorers import gated
-from model.teaching import FORGOTTEN_SHARE, Learner
 from model.teaching_frames import coefficients_of
 from model.teaching_plan import RESTORING_RATE, planned
 from model.vector_disturbance import Channels, describe, disturb

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from model.config import ModalityConfig
 from model.evidence import Evidence, Noticed, Noticing, View, Views
-from model.foretelling import unit_groups
 from model.mahalanobis import Mahalanobis
+from model.posture import LEAST_SAMPLES, levels_of
 from model.vector_net import VectorNet, clues_of
 
 SHRINKAGE = 0.03
 RIDGE = 1e-5  # of the samples' number; channels are standardised
+POSE = "pose"
 TINY = 1e-3  # in standard deviations, under a logarithm
 UNCHANGED = 1e-5  # likewise: what interpolation of equal values leaves
 
@@ -180,20 +181,19 @@ class Plateaus(Evidence):
         return torch.stack([*counts, log_range(x_BTC)], dim=2)
 
 
-class Motion(Evidence):
-    """What the other units' channels leave unexplained, of the channel that is worst.
+class Unexplained(Evidence):
+    """What other channels leave unexplained of some ``channels``, of the one that is worst.
 
-    A speed does not follow from the angles, or a torque not from the motion. A channel's root mean
-    square, that of its changes and its mean over the window are judged together: what is foretold
-    badly is foretold badly for a while, noise is not.
+    A channel's root mean square, that of its changes and its mean over the window are judged
+    together: what is foretold badly is foretold badly for a while, noise is not.
     """
 
-    names: ClassVar[tuple[str, ...]] = ("motion",)
     session_dependent: ClassVar[bool] = True
 
-    def __init__(self, config: ModalityConfig) -> None:
+    def __init__(self, channels: list[int]) -> None:
         super().__init__()
-        self.distance = Mahalanobis(3, blocks=config.channels)
+        self.channels = channels
+        self.distance = Mahalanobis(3, blocks=len(channels))
 
     def fit(self, views: Views) -> None:
         """Learn what is usually left unexplained."""
@@ -203,11 +203,22 @@ class Motion(Evidence):
         """Return the evidence (B,)."""
         return {self.names[0]: self.distance(self._features(view)).amax(1)}
 
-    @staticmethod
-    def _features(view: View) -> Tensor:
-        left = unexplained(view)
+    def _features(self, view: View) -> Tensor:
+        left = unexplained(view)[..., self.channels]
         sizes = [(part.square().mean(1).sqrt() + TINY).log() for part in (left, left.diff(dim=1))]
         return torch.stack([*sizes, left.mean(1)], dim=2)
+
+
+class Motion(Unexplained):
+    """A speed does not follow from the angles, or a torque not from the motion."""
+
+    names: ClassVar[tuple[str, ...]] = ("motion",)
+
+
+class Pose(Unexplained):
+    """An angle does not follow from the others, as it does in the poses that a program repeats."""
+
+    names: ClassVar[tuple[str, ...]] = (POSE,)
 
 
 class LearntVectors(Noticing):
@@ -268,7 +279,7 @@ def log_range(x_BTC: Tensor) -> Tensor:
 
 def vector_evidences(config: ModalityConfig) -> list[Evidence]:
     """Return the unfitted evidences of a vector modality; short windows have no residual."""
-    if config.samples < 4:
+    if config.samples < LEAST_SAMPLES:
         return [Level(config)]
     evidences: list[Evidence] = [
         Autoregression(config),
@@ -277,4 +288,10 @@ def vector_evidences(config: ModalityConfig) -> list[Evidence]:
         Plateaus(config),
         LearntVectors(config),
     ]
-    return [*evidences, Motion(config)] if len(unit_groups(config)) > 1 else evidences
+    levels = levels_of(config)
+    others = [at for at in range(config.channels) if at not in levels]
+    if levels:
+        evidences.append(Pose(levels))
+    if others and config.channels > 1:
+        evidences.append(Motion(others))
+    return evidences

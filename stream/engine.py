@@ -3,18 +3,19 @@
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
+from math import isnan
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from model.baseline import Baseline
 from model.checkpoint import Loaded, load
 from model.fusion import Inference
-from model.past import RENEWED, Memory, Recollection, Trace, UsualOf, Usuals
+from model.past import RENEWED, Memory, Recollection, Trace, Usuals
 from model.precision import choose_device
+from model.session import Session
 from stream.checkpoints import blank_batch, checkpoint_path, completed_modality, mismatches
 from stream.collation import collate
 from stream.config import ConfigError, ModelSettings, StationSettings
@@ -63,32 +64,6 @@ class Judged:
     def is_doubtful(self, name: str) -> bool:
         """Whether the gate takes the corrected latent of modality ``name``: faulty or absent."""
         return self.scores[name] >= FAULTY_SCORE or not self.inferred.present[name]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Session:
-    """What a station's clean windows leave behind since its ``epoch`` began."""
-
-    epoch: int
-    memory: Memory
-    baseline: Baseline = field(default_factory=Baseline)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return {
-            "epoch": self.epoch,
-            "baseline": self.baseline.snapshot(),
-            "memory": self.memory.snapshot(),
-        }
-
-    @classmethod
-    def restore(cls, snapshot: Mapping[str, Any], usual_of: UsualOf) -> "Session":
-        """Return the session that gave ``snapshot``."""
-        return cls(
-            epoch=snapshot["epoch"],
-            memory=Memory.restore(snapshot["memory"], usual_of),
-            baseline=Baseline.restore(snapshot["baseline"]),
-        )
 
 
 class Engine:
@@ -273,7 +248,9 @@ def _infer_share(
             latents={name: values[at] for name, values in latents.items()},
             present={name: flags[at] for name, flags in present.items()},
             evidence={
-                modality: {name: values[at] for name, values in named.items()}
+                modality: {
+                    name: values[at] for name, values in named.items() if not isnan(values[at])
+                }
                 for modality, named in evidence.items()
             },
             trace=said.traces[at],

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from model.baseline import Baseline, Habit, running_habit
-from model.calibration import Calibration, calibrate
+from model.calibrating import calibrate
+from model.calibration import Calibration
 
 RATES = (0.01, 0.001)
 

@@ -8,7 +8,8 @@ import torch
 
 from model.concord import CONCORD, MOMENTS, glimpse_of
 from model.fusion import Fusion
-from model.teaching import Learner, begin
+from model.learner import Learner
+from model.teaching import begin
 from model.teaching_concord import glimpses_of, teach_concord
 from model.windows import Windows
 from tests.test_model_synthetic import TRAINING, model_config, station, without
@@ -21,6 +22,7 @@ STEPS = 100
 def learner(tmp_path_factory: pytest.TempPathFactory) -> Learner:
     """A station whose concord has been taught, and nothing else but its scene."""
     torch.manual_seed(0)
+    torch.manual_seed(1)
     windows, fusion = station(10, 60, seed=1), Fusion(model_config())
     index = np.arange(len(windows))
     fusion.fit_scales(windows, index)

@@ -74,14 +74,6 @@ def test_speeds_follow_from_angles_almost_to_their_noise(
     assert 0.8 * NOISE["rad/s"] < inner < 2 * NOISE["rad/s"]
 
 
-def test_levels_whose_rates_are_there_are_not_foretold(
-    learnt: tuple[Foretelling, np.ndarray, np.ndarray],
-) -> None:
-    foretelling, mean, std = learnt
-    fresh = standard(windows(np.random.default_rng(3), 20), mean, std)
-    assert (foretelling(fresh).residual[..., :2] == 0).all()
-
-
 @pytest.mark.parametrize(("channel", "noises"), [(2, 5.0), (5, 8.0)])
 def test_an_offset_of_a_few_noises_stands_out(
     learnt: tuple[Foretelling, np.ndarray, np.ndarray], channel: int, noises: float
@@ -111,13 +103,39 @@ def test_a_sessions_own_friction_is_explained_by_what_it_remembers(
     assert with_it.square().mean() < 0.25 * without.square().mean()
 
 
-@pytest.mark.parametrize("config", [arm(("rad",) * 6), arm(samples=3)])
+def test_where_the_motion_makes_it_uncertain_more_may_be_left() -> None:
+    random = np.random.default_rng(6)
+    clean = windows(random, 400)
+    slow = np.abs(clean[..., 2:4]) < 1.0
+    clean[..., 4:] += np.where(slow, 1.0, 0.05) * random.standard_normal(slow.shape)
+    x = standard(clean, clean.mean((0, 1)), clean.std((0, 1)))
+    foretelling, unknown = Foretelling(arm()), nothing(len(x))
+    torch.manual_seed(1)
+    losses = [loss for _, loss in foretelling.fit(x, 150, 1)]
+    with torch.no_grad():
+        left = foretelling.unexplained(foretelling(x), unknown)
+        left = foretelling.fit_spread(left, np.arange(len(x)))
+    assert spread_ratio(left, slow) > 5
+    losses = [loss for _, loss in foretelling.fit_doubt(x, left, 300, 1)]
+    assert losses[-1] < losses[0] - 0.3
+    with torch.no_grad():
+        assert spread_ratio(foretelling.unexplained(foretelling(x), unknown), slow) < 2
+
+
+def spread_ratio(left: Tensor, slow: np.ndarray) -> float:
+    """How many times more is left of torques where their joint is slow."""
+    torques = left[..., 4:].numpy()
+    return float(np.std(torques[slow]) / np.std(torques[~slow]))
+
+
+@pytest.mark.parametrize("config", [arm(("rad",)), arm(samples=3)])
 def test_where_nothing_follows_from_the_others_nothing_is_left_over(
     config: ModalityConfig,
 ) -> None:
     foretelling = Foretelling(config)
     x = torch.randn(4, config.samples, config.channels)
     assert list(foretelling.fit(x, 5, 1)) == []
+    assert list(foretelling.fit_doubt(x, x, 5, 1)) == []
     foretold = foretelling(x)
     assert (foretold.residual == 0).all()
     assert (foretelling.unexplained(foretold, foretold.friction()) == 0).all()

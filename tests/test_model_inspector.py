@@ -97,8 +97,12 @@ def test_a_usual_picture_counts_once_it_is_of_enough_windows(windows: int) -> No
     fusion = Fusion(model_config())
     scene = fusion.inspector.scene("camera")
     scene.basis[0, 0] = 1.0
-    small, expected = np.full((3, 64, 64), 0.5, np.float16), np.full(160, 0.25, np.float16)
-    known = Recollection(windows=windows, arrays={"usual_small": small, "usual_expected": expected})
+    arrays = {
+        "usual_small": np.full((3, 64, 64), 0.5, np.float16),
+        "usual_expected": np.full(160, 0.25, np.float16),
+        "usual_detail": np.full((128, 128), 0.125, np.float16),
+    }
+    known = Recollection(windows=windows, arrays=arrays)
     usual = fusion.usual({"camera": known})["camera"]
     counts = windows >= LEAST
     assert usual["counts"].tolist() == [counts]

@@ -24,6 +24,7 @@ def trace(level: float) -> Trace:
         small={"camera": np.full((3, 4, 4), level, np.float32)},
         coefficients={"camera": np.full(2, level, np.float32)},
         expected={"camera": np.full(2, -level, np.float32)},
+        detail={"camera": np.full((4, 4), level / 2, np.float32)},
         samples={"arm": np.full((5, 3), level, np.float32)},
         friction={"arm": np.full((2, 3), level, np.float32)},
     )
@@ -45,6 +46,7 @@ def test_the_mean_of_all_windows_is_remembered_and_the_last_of_them() -> None:
     camera = passed([0.25, 0.75]).now["camera"]
     assert camera.arrays["usual_small"] == pytest.approx(0.5)
     assert camera.arrays["usual_expected"] == pytest.approx(-0.5)
+    assert camera.arrays["usual_detail"] == pytest.approx(0.25)
     assert camera.arrays["last_coefficients"] == pytest.approx(0.75)
     assert (camera.windows, camera.age) == (2, 0)
 

@@ -51,7 +51,7 @@ HURRIED = TRAINING.model_copy(
         "corrector_epochs": 1,
         "teaching": TeachingConfig(
             frame_steps=2,
-            frame_batch=2,
+            frame_batch=4,
             vector_steps=2,
             vector_batch=2,
             concord_steps=2,

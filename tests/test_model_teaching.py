@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from model import teaching_concord, teaching_frames
 from model.descent import Plan, Position, Progress
 from model.fusion import Fusion
-from model.teaching import Learner, begin
+from model.learner import Learner
+from model.teaching import begin
 from model.teaching_all import Taught
 from tests.test_model_synthetic import TRAINING, model_config, station
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from model.autoencoding import train_autoencoder
 from model.config import TeachingConfig, TrainingConfig
-from model.frame_lessons import Classroom
 from model.frame_net import FrameNet
 from model.fusion import Fusion
+from model.learner import Learner
 from model.precision import choose
-from model.teaching import Learner, begin
+from model.teaching import begin
 from model.teaching_frames import expectations, lesson_clues, lesson_loss, teach_frames
 from model.training import silent
 from simulators.datasets import clean_windows, open_dataset
@@ -96,10 +96,7 @@ def _plain_autoencoder(learner: Learner) -> None:
 
 def _plain_frame_network(learner: Learner) -> None:
     network = FrameNet()
-    small = learner.small[CAMERA]
-    classroom = Classroom(
-        windows=learner.windows, name=CAMERA, small=small, index=learner.members(CAMERA)
-    )
+    classroom = learner.classroom(CAMERA)
     expected = expectations(learner, CAMERA)
 
     def loss_of(step: int) -> Tensor:

@@ -1,0 +1,159 @@
+"""Setting the scales of evidence and scores on clean windows that nothing was fitted on."""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.baseline import running_habit
+from model.calibration import (
+    NO_NAMES,
+    Calibration,
+    Evidences,
+    Flags,
+    Floats,
+    Fused,
+    Habits,
+    ModalityCalibration,
+    Scale,
+    any_said,
+    beside_habits,
+)
+from model.image_evidence import REPETITION
+
+TAIL = 0.995
+LEAST_SCALE = 0.05
+LEAST_SPREAD = 0.01
+CAUTION = 3.0
+REPEATS_ALLOWED = 1e-4  # share of clean windows
+
+
+def calibrate(
+    evidence: Evidences,
+    present: Mapping[str, Flags],
+    episode: NDArray[np.int64],
+    rates: tuple[float, ...],
+    session_dependent: Mapping[str, frozenset[str]],
+    crossed: Mapping[str, tuple[str, ...]] = NO_NAMES,
+    left_out: Mapping[str, Collection[str]] = NO_NAMES,
+) -> Calibration:
+    """Return the calibration on clean windows that nothing was fitted on.
+
+    ``evidence[modality][name]`` (N,); ``session_dependent[modality]`` names the evidences that
+    will be judged beside a session's habits, none where no session baseline is kept,
+    ``crossed[modality]`` those that compare it with another, and ``left_out[modality]`` those that
+    shall not count. Raises ValueError where a modality is never present or nothing of it counts.
+    """
+    modalities: dict[str, ModalityCalibration] = {}
+    joint = np.full(len(episode), -np.inf)
+    for name, values in evidence.items():
+        usable = present[name]
+        if not usable.any():
+            raise ValueError(f"{name}: not present in any of the {len(usable)} windows")
+        disabled = _disabled(values, usable) | dict.fromkeys(left_out.get(name, ()), "left out")
+        kept = {key: value for key, value in values.items() if key not in disabled}
+        if not kept:
+            raise ValueError(f"{name}: no evidence is left that counts")
+        absolute, fused = _fuse(kept, usable)
+        relative, spreads = None, dict[str, float]()
+        if session_dependent.get(name):
+            habits = {
+                key: running_habit(value, episode, usable)
+                for key, value in kept.items()
+                if key in session_dependent[name]
+            }
+            spreads = _usual_spreads(habits)
+            shifted = beside_habits(kept, habits, habits, spreads)
+            known = usable & any_said(shifted, habits)
+            if known.any():
+                relative, shifted_fused = _fuse(shifted, known)
+                fused = np.where(known, shifted_fused, fused)
+        shifted_names = tuple(sorted(session_dependent.get(name, ())))
+        modalities[name] = ModalityCalibration(
+            absolute=absolute,
+            relative=relative,
+            shifted=shifted_names,
+            spreads=spreads,
+            crossed=tuple(crossed.get(name, ())),
+            disabled=disabled,
+        )
+        joint = np.fmax(joint, np.where(usable, fused, -np.inf))
+    limits = [_upper(joint[np.isfinite(joint)], 1 - rate) for rate in rates]
+    thresholds = {
+        f"{rate:g}": dict.fromkeys(("fp32", "bf16"), limit / limits[0])
+        for rate, limit in zip(rates, limits, strict=True)
+    }
+    return Calibration(
+        modalities={name: _rescaled(part, limits[0]) for name, part in modalities.items()},
+        thresholds=thresholds,
+        windows=len(episode),
+        episodes=len(np.unique(episode)),
+    )
+
+
+def _disabled(values: Mapping[str, NDArray[np.float64]], usable: Flags) -> dict[str, str]:
+    disabled = {
+        name: "never said anything of a clean window"
+        for name, value in values.items()
+        if not np.isfinite(value[usable]).any()
+    }
+    share = float(values[REPETITION][usable].mean()) if REPETITION in values else 0.0
+    if share > REPEATS_ALLOWED:
+        disabled[REPETITION] = f"{share:.2%} of clean frames repeat the one before"
+    return disabled
+
+
+def _fuse(
+    values: Mapping[str, NDArray[np.float64]], usable: Flags
+) -> tuple[Fused, NDArray[np.float64]]:
+    scales = {
+        name: _evidence_scale(name, said)
+        for name, value in values.items()
+        if len(said := _said(value[usable]))
+    }
+    fused = np.fmax.reduce([scale.apply(values[name]) for name, scale in scales.items()])
+    clean = _said(fused[usable])
+    centre = float(np.median(clean))
+    gain = 1 / max(_upper(clean, 0.99) - centre, LEAST_SCALE)
+    score = Scale(offset=centre, gain=gain)
+    return Fused(evidence=scales, score=score), (fused - centre) * gain
+
+
+def _evidence_scale(name: str, clean: NDArray[np.float64]) -> Scale:
+    if name == REPETITION:
+        return Scale(offset=0.5, gain=20.0)  # clearly below or clearly above everything else
+    tail = _upper(clean, TAIL)
+    return Scale(offset=tail, gain=1 / max(tail - float(np.median(clean)), LEAST_SCALE))
+
+
+def _usual_spreads(habits: Habits) -> dict[str, float]:
+    """Return what each evidence usually spreads by within a session, where any is known."""
+    spreads = {name: np.asarray(one.spread) for name, one in habits.items()}
+    known = {name: _said(one) for name, one in spreads.items()}
+    return {
+        name: max(float(np.median(one)), LEAST_SPREAD) for name, one in known.items() if len(one)
+    }
+
+
+def _said(values: Floats) -> Floats:
+    return values[np.isfinite(values)]
+
+
+def _upper(values: NDArray[np.float64], quantile: float) -> float:
+    """Return the quantile, and the largest value where there are too few to tell."""
+    return float(np.quantile(values, quantile, method="higher"))
+
+
+def _rescaled(part: ModalityCalibration, limit: float) -> ModalityCalibration:
+    def divided(fused: Fused, by: float) -> Fused:
+        score = Scale(offset=fused.score.offset, gain=fused.score.gain / by)
+        return Fused(evidence=fused.evidence, score=score)
+
+    if part.relative is None:
+        return part.model_copy(update={"absolute": divided(part.absolute, limit)})
+    return part.model_copy(
+        update={
+            "absolute": divided(part.absolute, CAUTION * limit),
+            "relative": divided(part.relative, limit),
+        }
+    )
