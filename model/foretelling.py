@@ -83,6 +83,14 @@ class Foretelling(nn.Module):
 
     def forward(self, x_BTC: Tensor) -> Foretold:
         """Return what is left over of standardised samples; zeros where nothing is foretold."""
+        foretold = self._from_other_units(x_BTC)
+        if self.posture is not None:
+            levels, foretold.doubt[..., self.levels] = self.posture(x_BTC)
+            foretold.residual[..., self.levels] = x_BTC[..., self.levels] - levels
+        return foretold
+
+    def _from_other_units(self, x_BTC: Tensor) -> Foretold:
+        """Return the same, of levels zeros."""
         residual, direction, doubt = (torch.zeros_like(x_BTC) for _ in range(3))
         features = self._features(x_BTC)
         for group, others, part in zip(self.groups, self.others, self._parts(), strict=True):
@@ -91,9 +99,6 @@ class Foretelling(nn.Module):
             doubt[..., group] = doubted
         for channel, joint in self.joints.items():
             direction[..., channel] = torch.tanh(features[2, ..., joint] / TURNING)
-        if self.posture is not None:
-            levels, doubt[..., self.levels] = self.posture(x_BTC)
-            residual[..., self.levels] = x_BTC[..., self.levels] - levels
         return Foretold(residual=residual, direction=direction, doubt=doubt)
 
     def unexplained(self, foretold: Foretold, friction: Tensor) -> Tensor:
@@ -118,7 +123,7 @@ class Foretelling(nn.Module):
         unit = torch.cat([part.remains for part in self._parts()])
 
         def loss_of(at: Tensor) -> Tensor:
-            left = self(x_NTC[at]).residual[..., self._foretold] / unit
+            left = self._from_other_units(x_NTC[at]).residual[..., self._foretold] / unit
             loss: Tensor = (left.square().mean((0, 1)) + TINY).log().mean()
             return loss
 
@@ -137,7 +142,7 @@ class Foretelling(nn.Module):
             return
 
         def loss_of(at: Tensor) -> Tensor:
-            doubt = self(x_NTC[at]).doubt[..., self._foretold]
+            doubt = self._from_other_units(x_NTC[at]).doubt[..., self._foretold]
             left = left_NTC[at][..., self._foretold]
             loss: Tensor = (doubt + (left / doubt.exp()).square() / 2).mean()
             return loss
@@ -162,7 +167,7 @@ class Foretelling(nn.Module):
 
     @property
     def _foretold(self) -> list[int]:
-        """The channels that are foretold."""
+        """The channels that are foretold from other units."""
         return [at for group in self.groups for at in group]
 
     def _parts(self) -> "list[_Part]":

@@ -84,8 +84,7 @@ class Learner:
 
     def vector_view(self, name: str, at: Index) -> View:
         """Return windows of a vector modality with what their session leaves unexplained."""
-        view = self.fusion.view(self.windows.take(at, [name]), name)
-        return replace(view, unexplained=self.left[name][at])
+        return replace(self.view(name, at), unexplained=self.left[name][at])
 
     def classroom(self, name: str) -> Classroom:
         """Return the frames of image modality ``name`` that lessons are drawn from."""
@@ -97,8 +96,8 @@ class Learner:
             index=self.members(name),
         )
 
-    def frame_view(self, name: str, at: Index) -> View:
-        """Return windows of an image modality."""
+    def view(self, name: str, at: Index) -> View:
+        """Return windows of a modality by themselves."""
         return self.fusion.view(self.windows.take(at, [name]), name)
 
     def small_frames(self, name: str, at: Index) -> Tensor:

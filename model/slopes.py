@@ -255,8 +255,7 @@ def posture_slopes(
     """Return the figures of what foretells the levels of vector modality ``name``."""
     at = random.choice(learner.members(name), WINDOWS)
     points, others = (
-        learner.fusion.view(learner.windows.take(one, [name]), name).samples[:, -1]
-        for one in (at, _following(learner, at))
+        learner.view(name, one).samples[:, -1] for one in (at, _following(learner, at))
     )
     return {
         f"{name}_posture_bound": posture_bound(posture),

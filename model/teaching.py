@@ -117,11 +117,11 @@ def fit_scene(
 
 def fit_scene_grain(learner: Learner, name: str, index: Index) -> None:
     """Fit what fine detail usually differs by from what a session remembers of it."""
-    known = index[learner.detail[name].of[index] >= 0]
+    known = index[learner.detail[name].known(index).numpy()]
     if not len(known):
         return
     some = known[:: max(1, len(known) // ENOUGH_FRAMES)]
-    views = ((at, learner.frame_view(name, at)) for at in (some[p] for p in chunks(len(some), 64)))
+    views = ((at, learner.view(name, at)) for at in (some[p] for p in chunks(len(some), 64)))
     grain = fit_grain([view.detail - learner.detail[name].at(at) for at, view in views])
     for scene in (learner.inspector.scene(name), *(one[name] for one in learner.scenes)):
         scene.grain.copy_(grain)
@@ -132,12 +132,7 @@ def fit_foretelling(
 ) -> None:
     """Fit what foretells the channels of vector modality ``name``, then what a session adds."""
     foretelling, windows = learner.inspector.foretelling(name), learner.windows
-    x_NTC = torch.cat(
-        [
-            learner.fusion.view(windows.take(at, [name]), name).samples
-            for at in chunks(len(windows), 1024)
-        ]
-    )
+    x_NTC = torch.cat([learner.view(name, at).samples for at in chunks(len(windows), 1024)])
     members = learner.members(name)
     steps = config.teaching.foretelling_steps
     for step, loss in foretelling.fit(x_NTC[members], steps, config.seed):
