@@ -26,6 +26,7 @@ LEAST_SCALE = 0.05
 LEAST_SPREAD = 0.01
 CAUTION = 3.0
 REPEATS_ALLOWED = 1e-4  # share of clean windows
+TURNS = 8  # of 1 % nominal, one turn left 1.9 % raised, six .9 %
 
 
 def calibrate(
@@ -43,52 +44,100 @@ def calibrate(
     will be judged beside a session's habits, none where no session baseline is kept,
     ``crossed[modality]`` those that compare it with another, and ``left_out[modality]`` those that
     shall not count. Raises ValueError where a modality is never present or nothing of it counts.
+
+    Habits are of windows that were not raised, as they will be at run time: one false alarm leaves
+    the next windows less to be judged by, so scales are set anew until they hold with that.
     """
-    modalities: dict[str, ModalityCalibration] = {}
-    joint = np.full(len(episode), -np.inf)
-    for name, values in evidence.items():
-        usable = present[name]
-        if not usable.any():
-            raise ValueError(f"{name}: not present in any of the {len(usable)} windows")
-        disabled = _disabled(values, usable) | dict.fromkeys(left_out.get(name, ()), "left out")
-        kept = {key: value for key, value in values.items() if key not in disabled}
-        if not kept:
-            raise ValueError(f"{name}: no evidence is left that counts")
-        absolute, fused = _fuse(kept, usable)
-        relative, spreads = None, dict[str, float]()
-        if session_dependent.get(name):
-            habits = {
-                key: running_habit(value, episode, usable)
-                for key, value in kept.items()
-                if key in session_dependent[name]
-            }
-            spreads = _usual_spreads(habits)
-            shifted = beside_habits(kept, habits, habits, spreads)
-            known = usable & any_said(shifted, habits)
-            if known.any():
-                relative, shifted_fused = _fuse(shifted, known)
-                fused = np.where(known, shifted_fused, fused)
-        shifted_names = tuple(sorted(session_dependent.get(name, ())))
-        modalities[name] = ModalityCalibration(
-            absolute=absolute,
-            relative=relative,
-            shifted=shifted_names,
-            spreads=spreads,
-            crossed=tuple(crossed.get(name, ())),
-            disabled=disabled,
+    disabled, kept = _chosen(evidence, present, left_out)
+    remembered = present
+    for _ in range(TURNS):
+        habits = _habits(kept, episode, remembered, session_dependent)
+        modalities, thresholds = _set(kept, present, habits, rates)
+        calibration = Calibration(
+            modalities={
+                name: part.model_copy(
+                    update={"crossed": tuple(crossed.get(name, ())), "disabled": disabled[name]}
+                )
+                for name, part in modalities.items()
+            },
+            thresholds=thresholds,
+            windows=len(episode),
+            episodes=len(np.unique(episode)),
         )
-        joint = np.fmax(joint, np.where(usable, fused, -np.inf))
+        scores = calibration.score(kept, present, habits)
+        remembered = {name: flags & (scores[name] <= 1) for name, flags in present.items()}
+    return calibration
+
+
+def _chosen(
+    evidence: Evidences, present: Mapping[str, Flags], left_out: Mapping[str, Collection[str]]
+) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, Floats]]]:
+    """Return which evidences of each modality shall not count, and why, and the others."""
+    disabled: dict[str, dict[str, str]] = {}
+    kept: dict[str, dict[str, Floats]] = {}
+    for name, values in evidence.items():
+        if not present[name].any():
+            raise ValueError(f"{name}: not present in any of the {len(present[name])} windows")
+        of_choice = dict.fromkeys(left_out.get(name, ()), "left out")
+        disabled[name] = _disabled(values, present[name]) | of_choice
+        kept[name] = {key: value for key, value in values.items() if key not in disabled[name]}
+        if not kept[name]:
+            raise ValueError(f"{name}: no evidence is left that counts")
+    return disabled, kept
+
+
+def _habits(
+    evidence: Evidences,
+    episode: NDArray[np.int64],
+    remembered: Mapping[str, Flags],
+    session_dependent: Mapping[str, frozenset[str]],
+) -> dict[str, Habits]:
+    return {
+        name: {
+            key: running_habit(value, episode, remembered[name])
+            for key, value in values.items()
+            if key in session_dependent.get(name, ())
+        }
+        for name, values in evidence.items()
+    }
+
+
+def _set(
+    evidence: Evidences,
+    present: Mapping[str, Flags],
+    habits: Mapping[str, Habits],
+    rates: tuple[float, ...],
+) -> tuple[dict[str, ModalityCalibration], dict[str, dict[str, float]]]:
+    """Return scales and thresholds for windows that are judged beside these habits."""
+    modalities: dict[str, ModalityCalibration] = {}
+    joint = np.full(len(next(iter(present.values()))), -np.inf)
+    for name, values in evidence.items():
+        modalities[name], fused = _modality(values, present[name], habits[name])
+        joint = np.fmax(joint, np.where(present[name], fused, -np.inf))
     limits = [_upper(joint[np.isfinite(joint)], 1 - rate) for rate in rates]
     thresholds = {
         f"{rate:g}": dict.fromkeys(("fp32", "bf16"), limit / limits[0])
         for rate, limit in zip(rates, limits, strict=True)
     }
-    return Calibration(
-        modalities={name: _rescaled(part, limits[0]) for name, part in modalities.items()},
-        thresholds=thresholds,
-        windows=len(episode),
-        episodes=len(np.unique(episode)),
+    return {name: _rescaled(one, limits[0]) for name, one in modalities.items()}, thresholds
+
+
+def _modality(
+    values: Mapping[str, Floats], usable: Flags, habits: Habits
+) -> tuple[ModalityCalibration, Floats]:
+    """Return a modality's scales, and its fused evidence (N,) before the common scale is known."""
+    absolute, fused = _fuse(values, usable)
+    spreads = _usual_spreads(habits)
+    shifted = beside_habits(values, habits, habits, spreads)
+    known = usable & any_said(shifted, habits)
+    relative = None
+    if known.any():
+        relative, shifted_fused = _fuse(shifted, known)
+        fused = np.where(known, shifted_fused, fused)
+    calibration = ModalityCalibration(
+        absolute=absolute, relative=relative, shifted=tuple(sorted(habits)), spreads=spreads
     )
+    return calibration, fused
 
 
 def _disabled(values: Mapping[str, NDArray[np.float64]], usable: Flags) -> dict[str, str]:

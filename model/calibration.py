@@ -81,6 +81,14 @@ class Calibration(_Frozen):
     windows: int
     episodes: int
 
+    def alarm_limit(self, precision: str) -> float:
+        """Return the score from which an alarm is due: the threshold for the rarest rate.
+
+        A window beyond 1 is corrected, and being wrong in one of a hundred costs little; an alarm
+        calls a person.
+        """
+        return max(limits[precision] for limits in self.thresholds.values())
+
     def score(
         self,
         evidence: Mapping[str, Numbers],

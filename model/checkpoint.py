@@ -33,7 +33,7 @@ HALVED = (
     ".restorers.",
     "._learnt.network.",
     "._concord.network.",
-    ".mean_image",
+    "decoders.",
 )
 
 SHARED = ("scales.", "encoders.", "decoders.")  # by all methods
@@ -98,6 +98,12 @@ class Loaded:
     fusion: Fusion
     card: Card
     hash: str
+
+    @property
+    def alarm_limit(self) -> float:
+        """The score from which an alarm is due, 1 where nothing was calibrated."""
+        calibration = self.fusion.calibration
+        return 1.0 if calibration is None else calibration.alarm_limit(self.fusion.precision)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

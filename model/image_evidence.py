@@ -68,10 +68,12 @@ class Learnt(Noticing):
     """What a network says that taught itself on procedural disturbances, as logits.
 
     ``learnt`` sees the frame, its session and the frame before; ``foretold`` also sees what the
-    vectors foretell, and is the same where they foretell nothing.
+    vectors foretell, and is the same where they foretell nothing. ``unsettled`` stands for both
+    while the session has not shown yet what is usual: what the network says then is on another
+    level, and habits of it would mislead later. What does not apply is NaN.
     """
 
-    names: ClassVar[tuple[str, ...]] = ("learnt", "foretold")
+    names: ClassVar[tuple[str, ...]] = ("learnt", "foretold", "unsettled")
     crossed: ClassVar[tuple[str, ...]] = ("foretold",)
     session_dependent: ClassVar[bool] = True
 
@@ -89,9 +91,11 @@ class Learnt(Noticing):
         alone = network.maps(patches, clues.planes(alone=True))
         together = network.maps(patches, clues.planes())
         cells = network.cells(together)
+        learnt = network.logit(alone, network.cells(alone))
         evidence = {
-            "learnt": network.logit(alone, network.cells(alone)),
-            "foretold": network.logit(together, cells),
+            "learnt": learnt.where(clues.has_usual, torch.nan),
+            "foretold": network.logit(together, cells).where(clues.has_usual, torch.nan),
+            "unsettled": learnt.where(~clues.has_usual, torch.nan),
         }
         return evidence, (cells,)
 

@@ -76,6 +76,7 @@ def judge_clean(
 ) -> None:
     """Judge one episode as it comes: no more windows are held than the engine takes at once."""
     detecting = [(one.name, one.engine) for one in systems if one.engine is not None]
+    limits = {one.name: one.loaded.alarm_limit for one in systems}
     scores: dict[str, list[dict[str, Floats]]] = {name: [] for name, _ in detecting}
     anchors_ns: list[int] = []
     for part in _parts(windows) if detecting else ():
@@ -86,11 +87,15 @@ def judge_clean(
         anchors_ns += [window.anchor_ns for window in part]
     if anchors_ns:
         for name, found in scores.items():
-            _add_clean(into[name], _joined(found), anchors_ns, number)
+            _add_clean(into[name], _joined(found), anchors_ns, number, limits[name])
 
 
 def _add_clean(
-    into: Gathered, scores: Mapping[str, Floats], anchors_ns: Sequence[int], number: int
+    into: Gathered,
+    scores: Mapping[str, Floats],
+    anchors_ns: Sequence[int],
+    number: int,
+    alarm_limit: float,
 ) -> None:
     count = len(anchors_ns)
     into.scores.append(scores)
@@ -100,7 +105,7 @@ def _add_clean(
     into.fault.extend([""] * count)
     into.severity.append(np.zeros(count))
     into.effect.append(np.zeros(count))
-    _watch_alarms(into, scores, anchors_ns, number)
+    _watch_alarms(into, scores, anchors_ns, number, alarm_limit)
 
 
 def judge_faulty(system: System, injected: Injected, number: int, into: Gathered) -> None:
@@ -121,7 +126,8 @@ def judge_faulty(system: System, injected: Injected, number: int, into: Gathered
     into.fault.extend(f"{one.modality}.{one.fault}" if one else "" for one in hit)
     into.severity.append(np.array([one.severity if one else 0.0 for one in hit]))
     into.effect.append(injected.effect[kept])
-    _watch_alarms(into, scores, [window.anchor_ns for window in injected.windows], number)
+    anchors_ns = [window.anchor_ns for window in injected.windows]
+    _watch_alarms(into, scores, anchors_ns, number, system.loaded.alarm_limit)
     into.injected.extend(_faults(injected, number))
 
 
@@ -143,11 +149,15 @@ def _parts(windows: Iterable[Window]) -> Iterator[Sequence[Window]]:
 
 
 def _watch_alarms(
-    into: Gathered, scores: Mapping[str, Floats], anchors_ns: Sequence[int], number: int
+    into: Gathered,
+    scores: Mapping[str, Floats],
+    anchors_ns: Sequence[int],
+    number: int,
+    alarm_limit: float,
 ) -> None:
     """What the worker would have raised, with its default delays."""
     rules = {name: AlarmRule() for name in scores}
-    into.raised.extend(raised_alarms(number, anchors_ns, scores, rules))
+    into.raised.extend(raised_alarms(number, anchors_ns, scores, rules, alarm_limit))
     begin_s, end_s = anchors_ns[0] / 1e9, anchors_ns[-1] / 1e9
     into.observed.append(Observed(episode=number, start_s=begin_s, end_s=end_s))
 

@@ -14,10 +14,12 @@ def raised_alarms(
     anchors_ns: Sequence[int],
     scores: Mapping[str, NDArray[np.float64]],
     rules: Mapping[str, AlarmRule],
+    limit: float = 1.0,
 ) -> list[Raised]:
     """Return every raising of a learnt condition, by the state machine that the worker runs.
 
-    ``scores[modality]`` (N,) belong to ``anchors_ns`` (N,), event times in order.
+    ``scores[modality]`` (N,) belong to ``anchors_ns`` (N,), event times in order; an alarm is due
+    from the score ``limit`` on.
     """
     alarms = Alarms(rules)
     changes = [
@@ -28,7 +30,7 @@ def raised_alarms(
             Observation(
                 modality=modality,
                 condition=Condition.SIGNAL,
-                score=float(scores[modality][at]),
+                score=float(scores[modality][at]) / limit,
                 time_ns=int(time_ns),
             )
         )

@@ -281,5 +281,6 @@ def _verdict(loaded: Loaded, one: Judged, corrected: Mapping[str, Latent]) -> Ve
         scores=one.scores,
         evidence=one.inferred.evidence,
         model_hash=loaded.hash,
+        alarm_limit=loaded.alarm_limit,
         session=one.session,
     )

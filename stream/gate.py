@@ -29,7 +29,8 @@ class LatentState(StrEnum):
 class Verdict:
     """One window with its latents (latent size,), scores and evidence by modality.
 
-    ``session`` is what the engine remembers of the station right after it, as plain data. All
+    ``session`` is what the engine remembers of the station right after it, as plain data, and
+    ``alarm_limit`` the score from which an alarm is due, where 1 is for corrections. All
     mappings are empty for a station that runs without a model, and for a window that was
     ``skipped``; ``corrected`` also where a correction was left out.
     """
@@ -40,6 +41,7 @@ class Verdict:
     scores: Mapping[str, float] = field(default_factory=dict)
     evidence: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     model_hash: str = ""
+    alarm_limit: float = FAULTY_SCORE
     session: Mapping[str, Any] = field(default_factory=dict)
     skipped: bool = False
 

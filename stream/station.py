@@ -209,7 +209,7 @@ def _learnt(verdict: Verdict, name: str, score: float) -> Observation:
     return Observation(
         modality=name,
         condition=Condition.SIGNAL,
-        score=score,
+        score=score / verdict.alarm_limit,
         time_ns=verdict.window.anchor_ns,
         epoch=verdict.window.epoch,
         facts=evidence if score > 0 else {},

@@ -50,6 +50,11 @@ def test_the_rarer_false_alarm_has_the_higher_threshold():
     assert thresholds["0.001"]["fp32"] > 1.0
 
 
+def test_an_alarm_is_due_at_the_rarest_false_alarm_rate():
+    calibration = calibrated(clean_evidence())
+    assert calibration.alarm_limit("bf16") == calibration.thresholds["0.001"]["bf16"]
+
+
 def test_a_repeated_frame_is_far_above_the_threshold():
     evidence = clean_evidence()
     calibration = calibrated(evidence)
@@ -155,6 +160,35 @@ def test_a_restless_session_raises_no_more_than_a_calm_one_and_a_fault_still_doe
     assert (scored(calibration, restless, of_another)["camera"] > 1).mean() > 0.2
     restless["camera"]["components"] += 4 * 5
     assert (scored(calibration, restless, of_its_own)["camera"] > 1).mean() > 0.95
+
+
+def raised_in_turn(calibration: Calibration, values: np.ndarray, episode: np.ndarray) -> np.ndarray:
+    """Which windows are raised where each is judged by those before it that were not."""
+    raised = np.zeros(len(values), np.bool_)
+    baseline = Baseline()
+    for at in range(len(values)):
+        if at and episode[at] != episode[at - 1]:
+            baseline = Baseline()
+        seen = {"camera": {"components": values[at]}}
+        score = calibration.score(seen, {"camera": True}, baseline.habits())["camera"]
+        raised[at] = score > 1
+        baseline.add(seen, clean=[] if raised[at] else ["camera"])
+    return raised
+
+
+def test_the_nominal_rate_holds_where_a_raised_window_teaches_no_habit():
+    random = np.random.default_rng(4)
+    episode = np.repeat(np.arange(12), 400)
+    wandering = np.concatenate([np.cumsum(random.normal(0, 0.3, 400)) for _ in range(12)])
+    values = wandering + random.normal(0, 0.5, len(episode))
+    calibration = calibrate(
+        {"camera": {"components": values}},
+        {"camera": np.ones(len(episode), np.bool_)},
+        episode,
+        RATES,
+        {"camera": frozenset({"components"})},
+    )
+    assert raised_in_turn(calibration, values, episode).mean() == pytest.approx(0.01, abs=0.005)
 
 
 def with_crossed(seed: int) -> dict[str, dict[str, np.ndarray]]:

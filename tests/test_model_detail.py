@@ -108,6 +108,15 @@ def test_nothing_is_said_while_the_session_is_unknown() -> None:
     assert np.isfinite(said[RENEWED:]).all()
 
 
+def test_what_a_network_says_of_an_unknown_session_is_an_evidence_of_its_own() -> None:
+    said = weigh_windows(trained()[0], station(1, 2 * RENEWED, seed=9))["camera"]
+    for name in ("learnt", "foretold"):
+        assert np.isnan(said[name][:RENEWED]).all()
+        assert np.isfinite(said[name][RENEWED:]).all()
+    assert np.isfinite(said["unsettled"][:RENEWED]).all()
+    assert np.isnan(said["unsettled"][RENEWED:]).all()
+
+
 def test_an_evidence_that_says_nothing_yet_does_not_count() -> None:
     random = np.random.default_rng(5)
     count, episode = 400, np.arange(400) // 100

@@ -22,6 +22,12 @@ def test_an_alarm_is_raised_when_the_score_has_held_for_the_on_delay() -> None:
     assert found == [Raised(episode=3, modality="camera", raised_s=5.4)]
 
 
+def test_a_score_below_the_alarms_limit_raises_none() -> None:
+    held = {"arm": scores("..xxxx......")}
+    assert raised_alarms(0, ANCHORS_NS, held, RULES, limit=2.1) == []
+    assert len(raised_alarms(0, ANCHORS_NS, held, RULES, limit=2.0)) == 1
+
+
 def test_it_is_raised_again_only_after_it_was_cleared() -> None:
     found = raised_alarms(0, ANCHORS_NS, {"arm": scores("xxx.xxx....x")}, RULES)
     assert [one.raised_s for one in found] == [5.2]

@@ -3,7 +3,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from stream.alarms import Condition, Transition
 from stream.config import ModalitySettings, StationSettings
+from stream.gate import Verdict
 from stream.messages import Frame, Idle, Kind, Samples, TimeSource
 from stream.station import Station
 
@@ -49,6 +51,24 @@ def test_a_station_that_wakes_waits_for_a_camera_that_is_delivered_a_little_late
     windows += cell.flush()[0]
     assert refused == []
     assert [(one.anchor_ns - START_NS) // MS for one in windows] == [0, 100, 200]
+
+
+def test_a_window_that_is_corrected_raises_no_alarm_below_the_alarms_own_limit() -> None:
+    def raised(score: float) -> list[tuple[Condition, float]]:
+        cell, found = station(), []
+        readings = [
+            reading
+            for at_ms in range(0, 1000, 100)
+            for reading in (frame(at_ms), *(joints(at_ms + more) for more in range(0, 100, 10)))
+        ]
+        windows = [window for one in readings for window in cell.add(one)[0]]
+        for window in windows:
+            verdict = Verdict(window=window, scores={"joints": score}, alarm_limit=2.0)
+            found += cell.judge(verdict, caught_up=True)
+        return [(one.condition, one.score) for one in found if one.transition is Transition.RAISED]
+
+    assert raised(1.9) == []
+    assert raised(3.0) == [(Condition.SIGNAL, 1.5)]
 
 
 def test_one_idle_modality_of_a_station_that_speaks_is_not_waited_for() -> None:
