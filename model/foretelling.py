@@ -1,105 +1,75 @@
-"""What other channels foretell of each: speeds from angles, torques from motion, angles from poses.
+"""What vectors foretell of each other in a session, by two that learnt it from different sessions.
 
-For vectors this is what a scene is for images. A local polynomial through each channel gives its
-slope and curvature, a ridge regression on those foretells what is linear, and a small network what
-is not. Friction is a session's own (Coulomb's, along the direction of motion): how much of it there
-is more than usual comes from the session's memory. How far off all this usually is depends on the
-motion, most where friction turns: another small network says so. Levels whose rates are there too
-do not follow from other units, but a program repeats its poses: see `model.posture`.
+Where the two differ, neither was shown what lies there, such as a part in a place that none had in
+training: how far they are apart counts as doubt beside what each expects. Friction is a session's
+own (Coulomb's, along the direction of motion): how much of it there is more than usual comes from
+the session's memory.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from model.config import ModalityConfig
-from model.posture import LEAST_SAMPLES, Posture, descended, levels_of, unit_groups
-from model.windows import Index, chunks
+from model.foreteller import Foreteller
+from model.posture import Posture, descended
+from model.windows import Index
 
-HALF = 8  # samples on either side of a local polynomial
-ORDER = 3
-WIDTH = 96
-DOUBTING = 48  # width of the network that says how far off
-MOST_DOUBT = 3.0  # as a logarithm
-RIDGE = 1e-8  # of the samples' number; features are standardised
-STEEP = 30.0  # of a slope near zero, where friction turns
-TURNING = 0.05  # of a slope's spread, below which a channel is as good as at rest
 WEIGHT_OF_NONE = 0.03  # of a session without friction, against one in which all samples move
 TINY = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Foretold:
-    """What B windows leave over: ``residual`` measured minus foretold (B, T, C), standardised.
+    """What is left over of B windows: see `Opinion`, of which this is the mean of two.
 
-    ``direction`` (B, T, C) in [-1, 1] is where each channel's joint moves; zeros without a joint.
-    ``doubt`` (B, T, C) is the logarithm of how many times its usual spread a residual then has.
+    They are ``apart`` (B, T, C) from each other; ``doubt`` is the larger of theirs.
     """
 
     residual: Tensor
     direction: Tensor
     doubt: Tensor
+    apart: Tensor
 
     def friction(self) -> Tensor:
-        """Return what a window says of friction (B, 2, C): see `unexplained`."""
+        """Return what a window says of friction (B, 2, C): see `Foretelling.unexplained`."""
         along = (self.residual * self.direction).mean(1)
         return torch.stack([along, self.direction.square().mean(1)], dim=1)
 
 
 class Foretelling(nn.Module):
-    """Foretells the samples of each unit's channels from those of the other units.
+    """Two foretellers; ``spread`` (T, C) is what clean windows leave over."""
 
-    Levels whose rates are there too do not follow from other units, nor does anything where all
-    channels have one: these are foretold by their `Posture`. Nothing is where a window has fewer
-    than 4 samples or a single channel, nor are levels without ``poses``. ``spread`` (T, C) is what
-    clean windows leave over.
-    """
-
-    fits: Tensor
-    scale: Tensor
     spread: Tensor
 
     def __init__(self, config: ModalityConfig, *, poses: bool = True) -> None:
         super().__init__()
-        samples, channels = config.samples, config.channels
-        groups, self.levels = unit_groups(config), levels_of(config)
-        self.groups = [group for group in groups.values() if not {*group} & {*self.levels}]
-        if samples < LEAST_SAMPLES or len(groups) == 1:
-            self.groups = []
-        self.posture = Posture(self.levels, channels) if poses and self.levels else None
-        self.joints = _joints(self.groups, list(groups.values()))
-        self.others = [[at for at in range(channels) if at not in group] for group in self.groups]
-        self.parts = nn.ModuleList(
-            _Part(len(others), len(group))
-            for others, group in zip(self.others, self.groups, strict=True)
-        )
-        fits = local_fits(samples) if self.groups else torch.zeros(3, samples, samples)
-        self.register_buffer("fits", fits, persistent=False)
-        self.register_buffer("scale", torch.ones(4, channels))
-        self.register_buffer("spread", torch.ones(samples, channels))
+        self.both = nn.ModuleList(Foreteller(config, poses=poses) for _ in range(2))
+        self.register_buffer("spread", torch.ones(config.samples, config.channels))
 
     def forward(self, x_BTC: Tensor) -> Foretold:
         """Return what is left over of standardised samples; zeros where nothing is foretold."""
-        foretold = self._from_other_units(x_BTC)
-        if self.posture is not None:
-            levels, foretold.doubt[..., self.levels] = self.posture(x_BTC)
-            foretold.residual[..., self.levels] = x_BTC[..., self.levels] - levels
-        return foretold
+        one, other = (each(x_BTC) for each in self.foretellers)
+        return Foretold(
+            residual=(one.residual + other.residual) / 2,
+            direction=(one.direction + other.direction) / 2,
+            doubt=torch.maximum(one.doubt, other.doubt),
+            apart=(one.residual - other.residual).abs(),
+        )
 
-    def _from_other_units(self, x_BTC: Tensor) -> Foretold:
-        """Return the same, of levels zeros."""
-        residual, direction, doubt = (torch.zeros_like(x_BTC) for _ in range(3))
-        features = self._features(x_BTC)
-        for group, others, part in zip(self.groups, self.others, self._parts(), strict=True):
-            foretold, doubted = part(features[..., others])
-            residual[..., group] = x_BTC[..., group] - foretold
-            doubt[..., group] = doubted
-        for channel, joint in self.joints.items():
-            direction[..., channel] = torch.tanh(features[2, ..., joint] / TURNING)
-        return Foretold(residual=residual, direction=direction, doubt=doubt)
+    @property
+    def foretellers(self) -> tuple[Foreteller, Foreteller]:
+        """The two, each to be fitted on sessions of its own."""
+        one, other = self.both
+        return cast(Foreteller, one), cast(Foreteller, other)
+
+    @property
+    def postures(self) -> list[Posture]:
+        """What foretells levels from poses, of each of the two, if anything does."""
+        return [one.posture for one in self.foretellers if one.posture is not None]
 
     def unexplained(self, foretold: Foretold, friction: Tensor) -> Tensor:
         """Return what also the session's ``friction`` leaves over (B, T, C), in usual spreads.
@@ -109,158 +79,36 @@ class Foretelling(nn.Module):
         """
         more = friction[:, 0] / (friction[:, 1] + WEIGHT_OF_NONE)
         left = foretold.residual - more[:, None] * foretold.direction
-        return left / (self.spread * foretold.doubt.exp())
+        return left / self._usual(foretold)
 
-    def fit(self, x_NTC: Tensor, steps: int, seed: int) -> Iterator[tuple[int, float]]:
-        """Learn from standardised clean windows (N, T, C); yields step and loss.
-
-        The loss is the mean logarithm of each channel's error, so that each counts alike. Levels
-        are learnt by `Posture.fit`.
-        """
-        if not self.groups:
-            return
-        self._fit_linear(x_NTC)
-        unit = torch.cat([part.remains for part in self._parts()])
-
-        def loss_of(at: Tensor) -> Tensor:
-            left = self._from_other_units(x_NTC[at]).residual[..., self._foretold] / unit
-            loss: Tensor = (left.square().mean((0, 1)) + TINY).log().mean()
-            return loss
-
-        networks = [part.network for part in self._parts()]
-        yield from descended(networks, loss_of, len(x_NTC), steps, seed)
+    def _usual(self, foretold: Foretold) -> Tensor:
+        """Return how far off samples usually are (B, T, C)."""
+        return torch.hypot(self.spread * foretold.doubt.exp(), foretold.apart)
 
     def fit_doubt(
-        self, x_NTC: Tensor, left_NTC: Tensor, steps: int, seed: int
+        self, x_NTC: Tensor, friction: Tensor, steps: int, seed: int
     ) -> Iterator[tuple[int, float]]:
         """Learn how far off each sample of clean windows may be; yields step and loss.
 
-        ``left_NTC`` is what is left of them, in usual spreads; the loss is the negative logarithm
-        of its likelihood, of a Gaussian.
+        The loss is the negative logarithm of the likelihood of what ``friction`` (N, 2, C) leaves
+        over, of a Gaussian.
         """
-        if not self.groups:
+        doubting = [network for one in self.foretellers for network in one.doubting()]
+        if not doubting:
             return
 
         def loss_of(at: Tensor) -> Tensor:
-            doubt = self._from_other_units(x_NTC[at]).doubt[..., self._foretold]
-            left = left_NTC[at][..., self._foretold]
-            loss: Tensor = (doubt + (left / doubt.exp()).square() / 2).mean()
+            foretold = self(x_NTC[at])
+            foretold = replace(
+                foretold, residual=foretold.residual.detach(), apart=foretold.apart.detach()
+            )
+            left = self.unexplained(foretold, friction[at])
+            loss: Tensor = (self._usual(foretold).log() + left.square() / 2).mean()
             return loss
 
-        doubts = [part.doubts for part in self._parts()]
-        yield from descended(doubts, loss_of, len(x_NTC), steps, seed)
+        yield from descended(doubting, loss_of, len(x_NTC), steps, seed)
 
     @torch.no_grad()
-    def fit_spread(self, left_NTC: Tensor, index: Index) -> Tensor:
-        """Learn from the windows at ``index`` what is usually left; return it in that spread."""
-        usual = left_NTC[index].square().mean(0).sqrt().clamp_min(TINY)
-        self.spread.mul_(usual)
-        return left_NTC / usual
-
-    @torch.no_grad()
-    def _fit_linear(self, x_NTC: Tensor) -> None:
-        some = x_NTC[:: max(1, len(x_NTC) // 20_000)]
-        values = torch.cat([some[None], self._fitted(some)])
-        self.scale.copy_(values.std((1, 2), correction=0).clamp_min(TINY))
-        for group, others, part in zip(self.groups, self.others, self._parts(), strict=True):
-            part.fit_linear(self._features(some)[..., others], some[..., group])
-
-    @property
-    def _foretold(self) -> list[int]:
-        """The channels that are foretold from other units."""
-        return [at for group in self.groups for at in group]
-
-    def _parts(self) -> "list[_Part]":
-        return [part for part in self.parts if isinstance(part, _Part)]
-
-    def _fitted(self, x_BTC: Tensor) -> Tensor:
-        """Return value, slope and curvature (3, B, T, C) of local polynomials."""
-        return torch.einsum("kts,bsc->kbtc", self.fits, x_BTC)
-
-    def _features(self, x_BTC: Tensor) -> Tensor:
-        """Return the samples and their local fits (4, B, T, C), each in its spread."""
-        if not self.groups:
-            return x_BTC[None]
-        return torch.cat([x_BTC[None], self._fitted(x_BTC)]) / self.scale[:, None, None]
-
-
-class _Part(nn.Module):
-    """Foretells K channels from the features of J others."""
-
-    weight: Tensor
-    remains: Tensor
-
-    def __init__(self, others: int, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("weight", torch.zeros(4 * others + 1, channels))
-        self.register_buffer("remains", torch.ones(channels))
-        self.network = _network(5 * others, WIDTH, channels, depth=3)
-        self.doubts = _network(5 * others, DOUBTING, channels, depth=2)
-
-    def forward(self, features_4BTJ: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the channels foretold, and the logarithm of how far off that is, (B, T, K)."""
-        linear = _with_constant(features_4BTJ) @ self.weight
-        turning = torch.asinh(STEEP * features_4BTJ[2]) / 3
-        inputs = torch.cat([*features_4BTJ, turning], dim=2).transpose(1, 2)
-        more: Tensor = self.network(inputs).transpose(1, 2) * self.remains
-        doubt: Tensor = self.doubts(inputs).transpose(1, 2)
-        return linear + more, MOST_DOUBT * torch.tanh(doubt / MOST_DOUBT)
-
-    def fit_linear(self, features_4BTJ: Tensor, wanted_BTK: Tensor) -> None:
-        """Fit the ridge regression by its normal equations, in double precision."""
-        size = self.weight.shape[0]
-        gram = torch.zeros(size, size, dtype=torch.float64)
-        moment = torch.zeros(self.weight.shape, dtype=torch.float64)
-        for part in chunks(len(wanted_BTK), 1000):
-            features, wanted = features_4BTJ[:, part], wanted_BTK[part]
-            rows = _with_constant(features).double().flatten(0, 1)
-            gram += rows.T @ rows
-            moment += rows.T @ wanted.double().flatten(0, 1)
-        samples = wanted_BTK.shape[0] * wanted_BTK.shape[1]
-        ridge = RIDGE * samples * torch.eye(size, dtype=torch.float64)
-        self.weight.copy_(torch.linalg.solve(gram + ridge, moment))
-        left = wanted_BTK - _with_constant(features_4BTJ) @ self.weight
-        self.remains.copy_(left.std((0, 1), correction=0).clamp_min(TINY))
-
-
-def _network(inputs: int, width: int, outputs: int, depth: int) -> nn.Sequential:
-    """Return convolutions of which the first sees three samples, and which begin at zero."""
-    inner = [nn.Conv1d(width, width, 1) for _ in range(depth - 1)]
-    layers = [one for layer in inner for one in (nn.GELU(), layer)]
-    last = nn.Conv1d(width, outputs, 1)
-    for weight in last.parameters():
-        nn.init.zeros_(weight)
-    return nn.Sequential(nn.Conv1d(inputs, width, 3, padding=1), *layers, nn.GELU(), last)
-
-
-def _with_constant(features_4BTJ: Tensor) -> Tensor:
-    rows = torch.cat(list(features_4BTJ), dim=2)
-    return torch.cat([rows, torch.ones_like(rows[..., :1])], dim=2)
-
-
-def _joints(groups: Iterable[list[int]], among: Sequence[list[int]]) -> dict[int, int]:
-    """Pair the k-th channel of a unit with the k-th of the first other unit that has as many."""
-    paired: dict[int, int] = {}
-    for group in groups:
-        alike = [one for one in among if one is not group and len(one) == len(group)]
-        if alike:
-            paired.update(zip(group, alike[0], strict=True))
-    return paired
-
-
-def local_fits(samples: int) -> Tensor:
-    """Return matrices (3, T, T) that take T samples to value, slope and curvature at each.
-
-    They are those of a cubic through the nearest 17 samples by least squares (A. Savitzky,
-    M. Golay, 1964), at the ends of a window through the 17 at that end; per sample of time.
-    """
-    half = min(HALF, (samples - 1) // 2)
-    order = min(ORDER, 2 * half)
-    matrices = np.zeros((3, samples, samples))
-    for at in range(samples):
-        first = min(max(at - half, 0), samples - 2 * half - 1)
-        near = np.arange(first, first + 2 * half + 1)
-        powers = np.vander(near - at, order + 1, increasing=True)
-        value, slope, bend = np.linalg.pinv(powers)[:3]
-        matrices[:, at, near] = value, slope, 2 * bend
-    return torch.from_numpy(matrices).float()
+    def fit_spread(self, left_NTC: Tensor, index: Index) -> None:
+        """Learn from the windows at ``index`` what is usually left, in spreads so far."""
+        self.spread.mul_(left_NTC[index].square().mean(0).sqrt().clamp_min(TINY))

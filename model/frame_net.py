@@ -93,7 +93,7 @@ class FrameNet(nn.Module):
         pooled = 2 * sum(WIDTHS) + len(HIGHEST)
         self.head = nn.Sequential(nn.Linear(pooled, HEAD), nn.ReLU(), nn.Linear(HEAD, 1))
         self.mask = nn.Sequential(
-            nn.Conv2d(WIDTHS[0] + WIDTHS[1], 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1)
+            nn.Conv2d(WIDTHS[0] + WIDTHS[1], 32, 1), nn.ReLU(), nn.Conv2d(32, 1, 3, padding=1)
         )
 
     def forward(self, pixels: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:

@@ -63,9 +63,9 @@ def inspector_slopes(learner: Learner, seed: int) -> dict[str, float]:
         learnt = inspector.learnt_vectors(name)
         if learnt is not None:
             figures |= vector_slopes(learner, name, learnt, random)
-        posture = inspector.foretelling(name).posture
-        if posture is not None:
-            figures |= posture_slopes(learner, name, posture, random)
+        for posture in inspector.foretelling(name).postures:
+            found = posture_slopes(learner, name, posture, random)
+            figures |= {key: max(value, figures.get(key, 0.0)) for key, value in found.items()}
     return figures
 
 

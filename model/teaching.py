@@ -135,28 +135,31 @@ def fit_foretelling(
     x_NTC = torch.cat([learner.view(name, at).samples for at in chunks(len(windows), 1024)])
     members = learner.members(name)
     steps = config.teaching.foretelling_steps
-    for step, loss in foretelling.fit(x_NTC[members], steps, config.seed):
-        progress(f"foretelling {name}", step, steps, loss)
-    if foretelling.posture is not None:
-        for step, loss in foretelling.posture.fit(x_NTC[members], steps, config.seed):
-            progress(f"posture {name}", step, steps, loss)
+    for half, foreteller in enumerate(foretelling.foretellers):
+        shown = x_NTC[members[learner.fold[members] == half]]
+        for step, loss in foreteller.fit(shown, steps, config.seed):
+            progress(f"foretelling {name}", step, steps, loss)
+        if foreteller.posture is not None:
+            for step, loss in foreteller.posture.fit(shown, steps, config.seed):
+                progress(f"posture {name}", step, steps, loss)
     parts = list(chunks(len(x_NTC), 1024))
     with torch.no_grad():
-        foretold = [foretelling(x_NTC[at]) for at in parts]
-        said = torch.cat([one.friction() for one in foretold])
-        friction = _remembered(said, windows.episode, windows.present[name])
-        left = [
-            foretelling.unexplained(one, friction[at])
-            for one, at in zip(foretold, parts, strict=True)
-        ]
-        learner.friction[name] = friction
-        usual = foretelling.fit_spread(torch.cat(left), members)
+        said = torch.cat([foretelling(x_NTC[at]).friction() for at in parts])
+    friction = _remembered(said, windows.episode, windows.present[name])
+
+    @torch.no_grad()
+    def left_over() -> Tensor:
+        return torch.cat(
+            [foretelling.unexplained(foretelling(x_NTC[at]), friction[at]) for at in parts]
+        )
+
+    foretelling.fit_spread(left_over(), members)
     doubting = steps // 2
-    for step, loss in foretelling.fit_doubt(x_NTC[members], usual[members], doubting, config.seed):
+    some = torch.from_numpy(members)
+    for step, loss in foretelling.fit_doubt(x_NTC[some], friction[some], doubting, config.seed):
         progress(f"doubt {name}", step, doubting, loss)
-    with torch.no_grad():
-        left = [foretelling.unexplained(foretelling(x_NTC[at]), friction[at]) for at in parts]
-        learner.left[name] = foretelling.fit_spread(torch.cat(left), members)
+    foretelling.fit_spread(left_over(), members)
+    learner.friction[name], learner.left[name] = friction, left_over()
 
 
 def _remembered(friction: Tensor, episode: Index, present: np.ndarray) -> Tensor:

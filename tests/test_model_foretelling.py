@@ -1,5 +1,7 @@
 """What the other units' channels foretell, and what a session's friction adds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from numpy.random import Generator
 from torch import Tensor
 
 from model.config import ModalityConfig
-from model.foretelling import Foretelling, local_fits
+from model.foreteller import local_fits
+from model.foretelling import Foretelling
 
 HZ = 100.0
 NOISE = {"rad": 1e-4, "rad/s": 4e-3, "N·m": 0.05}
@@ -38,11 +41,21 @@ def learnt() -> tuple[Foretelling, np.ndarray, np.ndarray]:
     mean, std = clean.mean((0, 1)), clean.std((0, 1))
     foretelling = Foretelling(arm())
     torch.manual_seed(1)
-    losses = [loss for _, loss in foretelling.fit(standard(clean, mean, std), 150, 1)]
-    assert losses[-1] < losses[0] - 0.5
-    left = foretelling(standard(clean, mean, std)).residual
-    foretelling.fit_spread(left, np.arange(len(clean)))
+    x = standard(clean, mean, std)
+    fit_halves(foretelling, x)
+    with torch.no_grad():
+        foretelling.fit_spread(foretelling.unexplained(foretelling(x), nothing(len(x))), every(x))
     return foretelling.requires_grad_(False), mean, std
+
+
+def fit_halves(foretelling: Foretelling, x: Tensor) -> None:
+    for half, foreteller in enumerate(foretelling.foretellers):
+        losses = [loss for _, loss in foreteller.fit(x[half::2], 150, 1)]
+        assert losses[-1] < losses[0] - 0.3
+
+
+def every(x: Tensor) -> np.ndarray:
+    return np.arange(len(x))
 
 
 def standard(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Tensor:
@@ -111,12 +124,12 @@ def test_where_the_motion_makes_it_uncertain_more_may_be_left() -> None:
     x = standard(clean, clean.mean((0, 1)), clean.std((0, 1)))
     foretelling, unknown = Foretelling(arm()), nothing(len(x))
     torch.manual_seed(1)
-    losses = [loss for _, loss in foretelling.fit(x, 150, 1)]
+    fit_halves(foretelling, x)
     with torch.no_grad():
         left = foretelling.unexplained(foretelling(x), unknown)
-        left = foretelling.fit_spread(left, np.arange(len(x)))
+        foretelling.fit_spread(left, every(x))
     assert spread_ratio(left, slow) > 5
-    losses = [loss for _, loss in foretelling.fit_doubt(x, left, 300, 1)]
+    losses = [loss for _, loss in foretelling.fit_doubt(x, unknown, 300, 1)]
     assert losses[-1] < losses[0] - 0.3
     with torch.no_grad():
         assert spread_ratio(foretelling.unexplained(foretelling(x), unknown), slow) < 2
@@ -134,8 +147,24 @@ def test_where_nothing_follows_from_the_others_nothing_is_left_over(
 ) -> None:
     foretelling = Foretelling(config)
     x = torch.randn(4, config.samples, config.channels)
-    assert list(foretelling.fit(x, 5, 1)) == []
-    assert list(foretelling.fit_doubt(x, x, 5, 1)) == []
+    assert all(list(one.fit(x, 5, 1)) == [] for one in foretelling.foretellers)
+    assert list(foretelling.fit_doubt(x, torch.zeros(4, 2, config.channels), 5, 1)) == []
     foretold = foretelling(x)
     assert (foretold.residual == 0).all()
     assert (foretelling.unexplained(foretold, foretold.friction()) == 0).all()
+
+
+def test_where_the_two_that_foretell_differ_less_is_made_of_what_is_left(
+    learnt: tuple[Foretelling, np.ndarray, np.ndarray],
+) -> None:
+    foretelling, mean, std = learnt
+    x = standard(windows(np.random.default_rng(8), 50), mean, std)
+    foretold = foretelling(x)
+
+    def left(apart: Tensor) -> Tensor:
+        return foretelling.unexplained(replace(foretold, apart=apart), nothing(len(x))).abs()
+
+    agreed, apart = torch.zeros_like(x), 2 * foretelling.spread.expand_as(x)
+    assert (left(apart)[..., 2:] < 0.5 * left(agreed)[..., 2:] + 1e-6).all()
+    usual, beyond = (foretelling(one).apart[..., 4:].mean() for one in (x, 3 * x))
+    assert beyond > 3 * usual

@@ -90,6 +90,6 @@ def test_levels_are_what_follows_from_no_other_unit(
 ) -> None:
     assert levels_of(config) == levels
     foretelling = Foretelling(config)
-    assert (foretelling.posture is not None) == bool(levels)
+    assert bool(foretelling.postures) == bool(levels)
     x = torch.randn(2, config.samples, config.channels)
     assert foretelling(x).residual.shape == x.shape
