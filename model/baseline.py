@@ -6,7 +6,7 @@ such as a robot's random motion under a lamp, is allowed for by the session's ow
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,26 @@ def running_habit(
             if usable[index] and not np.isnan(values[index]):
                 before.append(values[index])
     return Habit(median=found[:, 0], spread=found[:, 1])
+
+
+def running_habits(
+    evidence: Mapping[str, Mapping[str, NDArray[np.float64]]],
+    episode: NDArray[np.int64],
+    usable: Mapping[str, NDArray[np.bool_]],
+    names: Mapping[str, Collection[str]],
+) -> dict[str, dict[str, Habit]]:
+    """Return `running_habit` of each ``evidence[modality][name]`` (N,) among ``names[modality]``.
+
+    ``usable[modality]`` (N,) are the windows that teach habits.
+    """
+    return {
+        modality: {
+            name: running_habit(values, episode, usable[modality])
+            for name, values in named.items()
+            if name in names.get(modality, ())
+        }
+        for modality, named in evidence.items()
+    }
 
 
 def _usual(values: Sequence[float]) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from model.baseline import running_habit
+from model.baseline import running_habits
 from model.calibration import (
     NO_NAMES,
     Calibration,
@@ -51,7 +51,7 @@ def calibrate(
     disabled, kept = _chosen(evidence, present, left_out)
     remembered = present
     for _ in range(TURNS):
-        habits = _habits(kept, episode, remembered, session_dependent)
+        habits = running_habits(kept, episode, remembered, session_dependent)
         modalities, thresholds = _set(kept, present, habits, rates)
         calibration = Calibration(
             modalities={
@@ -84,22 +84,6 @@ def _chosen(
         if not kept[name]:
             raise ValueError(f"{name}: no evidence is left that counts")
     return disabled, kept
-
-
-def _habits(
-    evidence: Evidences,
-    episode: NDArray[np.int64],
-    remembered: Mapping[str, Flags],
-    session_dependent: Mapping[str, frozenset[str]],
-) -> dict[str, Habits]:
-    return {
-        name: {
-            key: running_habit(value, episode, remembered[name])
-            for key, value in values.items()
-            if key in session_dependent.get(name, ())
-        }
-        for name, values in evidence.items()
-    }
 
 
 def _set(

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from model.config import ModalityConfig
-from model.foreteller import Foreteller
+from model.foreteller import TINY, Foreteller
 from model.posture import Posture, descended
 from model.windows import Index
 
 WEIGHT_OF_NONE = 0.03  # of a session without friction, against one in which all samples move
-TINY = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -19,9 +19,7 @@ from model.evidence import Evidence, View, image_view, vector_view
 from model.inspector import Inspected, Inspector, key_of
 from model.past import Recall, Recollection, Trace, Usual, Usuals
 from model.restoring import restored
-from model.windows import Batch, Index, Windows, chunks
-
-ENOUGH_FRAMES = 6000  # spread over all; neighbours in time are much alike
+from model.windows import Batch, Index, Windows, chunks, spread_out
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -278,8 +276,7 @@ class Fusion(nn.Module):
                 samples = torch.from_numpy(windows.vectors[name][at]).double().flatten(0, 1)
                 self.scale(name).fit(samples.mean(0), samples.std(0, correction=0))
                 continue
-            some = at[:: max(1, len(at) // ENOUGH_FRAMES)]
-            mean, square = _pixel_moments(windows.images[name], some)
+            mean, square = _pixel_moments(windows.images[name], spread_out(at))
             colour = mean.mean((1, 2))
             variance = square.mean((1, 2)) - colour**2
             self.scale(name).fit(colour, variance.clamp_min(1e-6).sqrt())

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.baseline import Habit, running_habit
+from model.baseline import Habit, running_habits
 from model.calibration import Evidences, Flags, Floats
 from model.fusion import Fusion
 from model.past import Memory, Trace, Usuals
@@ -110,13 +110,7 @@ def session_habits(
 
     ``evidence`` is of ``windows``, which are clean and in time order within an episode.
     """
-    return {
-        name: {
-            kind: running_habit(evidence[name][kind], windows.episode, windows.present[name])
-            for kind in kinds
-        }
-        for name, kinds in session_dependent(fusion).items()
-    }
+    return running_habits(evidence, windows.episode, windows.present, session_dependent(fusion))
 
 
 def score_windows(fusion: Fusion, windows: Windows) -> dict[str, Floats]:

@@ -14,9 +14,7 @@ from model.fusion import Fusion
 from model.learner import MAIN_MEMORY, Learner
 from model.past import WORN, running_mean, together
 from model.scene import SMALL_PX, Scene
-from model.windows import Index, Windows, chunks
-
-ENOUGH_FRAMES = 6000  # spread over all; neighbours in time are much alike
+from model.windows import Index, Windows, chunks, spread_out
 
 
 def begin(
@@ -96,7 +94,7 @@ def fit_scene(
     progress: Progress,
 ) -> None:
     """Fit components, and what poses foretell of them, on the windows at ``index``."""
-    some = index[:: max(1, len(index) // ENOUGH_FRAMES)]
+    some = spread_out(index)
     scene.fit_components(learner.small_frames(name, some))
     coefficients = torch.cat(
         [
@@ -120,7 +118,7 @@ def fit_scene_grain(learner: Learner, name: str, index: Index) -> None:
     known = index[learner.detail[name].known(index).numpy()]
     if not len(known):
         return
-    some = known[:: max(1, len(known) // ENOUGH_FRAMES)]
+    some = spread_out(known)
     views = ((at, learner.view(name, at)) for at in (some[p] for p in chunks(len(some), 64)))
     grain = fit_grain([view.detail - learner.detail[name].at(at) for at, view in views])
     for scene in (learner.inspector.scene(name), *(one[name] for one in learner.scenes)):
@@ -182,7 +180,7 @@ def fit_evidences(learner: Learner) -> Iterator[str]:
     for name in learner.fusion.config.names:
         at = learner.members(name)
         if name in learner.inspector.images:
-            at = at[:: max(1, len(at) // ENOUGH_FRAMES)]
+            at = spread_out(at)
         views = _Chunked(learner, at, name)
         for module in learner.inspector.modules_of(name):
             yield f"{name}.{module.names[0]}"

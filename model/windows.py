@@ -11,6 +11,8 @@ from torch import Tensor
 
 Index: TypeAlias = NDArray[np.int64]
 
+ENOUGH_FRAMES = 6000
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Batch:
@@ -132,6 +134,11 @@ class Pairs:
 
 Corrupt: TypeAlias = Callable[[int], Pairs]
 """Gives the pairs of one round; the same round gives the same pairs."""
+
+
+def spread_out(index: Index) -> Index:
+    """Return `ENOUGH_FRAMES` of these or somewhat more, spread over all: neighbours are alike."""
+    return index[:: max(1, len(index) // ENOUGH_FRAMES)]
 
 
 def chunks(size: int, chunk: int) -> list[Index]:
