@@ -18,6 +18,7 @@ from model.evaluation import (
     threshold_at,
 )
 from model.judged import Judged
+from model.recall import EFFECT_BOUNDS
 
 Interval = tuple[float, float]
 ANY = "any"  # beside the modalities' names: whichever of them scores highest
@@ -68,6 +69,19 @@ def judged_macro_f1(judged: Judged, draws: int = DRAWS, seed: int = 0) -> MacroF
         interval=bootstrap(statistic, judged.episode, draws, seed=seed),
         faulty_windows=int((~judged.clean).sum()),
     )
+
+
+def macro_f1_from_effects(judged: Judged) -> dict[str, float]:
+    """Return the macro F1 of finding every fault from an effect on, and nothing else.
+
+    It says what a test can tell: how much of it drowns in the sensor's noise. Keys are effects in
+    standard deviations of that noise.
+    """
+    reach = {bound: judged.effect >= bound for bound in EFFECT_BOUNDS}
+    return {
+        f"{bound:g}": _mean_f1(judged.truth, np.where(found, judged.truth, CLEAN), judged.names)
+        for bound, found in reach.items()
+    }
 
 
 def _mean_f1(truth: Classes, predicted: Classes, names: Sequence[str]) -> float:

@@ -16,6 +16,7 @@ from model.detection import (
     clean_false_alarms,
     clean_shares,
     judged_macro_f1,
+    macro_f1_from_effects,
     recall_at_rate,
     recall_at_threshold,
 )
@@ -168,6 +169,7 @@ def detection_figures(
         "macro_f1": whole["macro_f1"],
         "macro_f1_interval": whole["interval"],
         "macro_f1_visible": visible["macro_f1"],
+        "macro_f1_from_effects": macro_f1_from_effects(judged),
         "faulty_windows": whole["faulty_windows"],
         "auroc": aurocs(judged),
         "recall_at_far": {

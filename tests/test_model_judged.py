@@ -11,6 +11,7 @@ from model.detection import (
     clean_false_alarms,
     clean_shares,
     judged_macro_f1,
+    macro_f1_from_effects,
     recall_at_rate,
     recall_at_threshold,
 )
@@ -79,6 +80,16 @@ def test_macro_f1_of_all_faults_is_the_one_computed_by_hand() -> None:
     assert found["faulty_windows"] == 5
     low, high = found["interval"]
     assert 0 <= low <= found["macro_f1"] <= high <= 1
+
+
+def test_finding_every_fault_from_an_effect_on_is_what_the_test_can_tell() -> None:
+    found = macro_f1_from_effects(judged())
+    assert list(found) == ["1", "2", "4", "8"]
+    # one of two of the arm's has an effect of .4, and is called clean
+    assert found["1"] == pytest.approx(np.mean([4 / 5, 2 / 3, 1]))
+    # of the camera's one of three has an effect above 2
+    assert found["2"] == pytest.approx(np.mean([12 / 19, 2 / 3, 1 / 2]))
+    assert found["2"] == found["4"] == found["8"]
 
 
 def test_a_modality_without_faults_does_not_lower_the_macro_f1_of_a_part() -> None:

@@ -140,10 +140,13 @@ def test_what_is_missing_is_left_out_with_its_heading(key: str, title: str) -> N
 def test_a_column_that_nobody_has_is_left_out() -> None:
     over_5 = ("over 5 windows", "95 %", "visible over 5")
     header = ("system", "all faults", "visible", "held out", *over_5)
-    (whole, _) = titled(example_report(), "Parts of the test").blocks
+    (whole, _, reach) = titled(example_report(), "Parts of the test").blocks
     assert isinstance(whole, Table)
+    assert isinstance(reach, Table)
+    assert reach.header[1:3] == ("1 noise sd on", "2 noise sd on")
     assert whole.header == header
-    fewer = without(example_report(), "macro_f1_held_out", "over_5_windows")
+    lacking = ("macro_f1_held_out", "over_5_windows", "macro_f1_from_effects")
+    fewer = without(example_report(), *lacking)
     (left, _) = titled(fewer, "Parts of the test").blocks
     assert isinstance(left, Table)
     assert left.header == header[:3]
