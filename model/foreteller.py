@@ -104,7 +104,7 @@ class Foreteller(nn.Module):
         unit = torch.cat([part.remains for part in self._parts()])
 
         def loss_of(at: Tensor) -> Tensor:
-            left = self._from_other_units(x_NTC[at]).residual[..., self._foretold] / unit
+            left = self._from_other_units(x_NTC[at]).residual[..., self.foretold] / unit
             loss: Tensor = (left.square().mean((0, 1)) + TINY).log().mean()
             return loss
 
@@ -115,6 +115,14 @@ class Foreteller(nn.Module):
         """Return the networks that say how far off samples foretold from other units may be."""
         return [part.doubts for part in self._parts()]
 
+    def doubted(self, x_BTC: Tensor) -> Tensor:
+        """Return what those say alone (B, T, C): see `Opinion.doubt`; zeros of other samples."""
+        doubt = torch.zeros_like(x_BTC)
+        features = self._features(x_BTC)
+        for group, others, part in zip(self.groups, self.others, self._parts(), strict=True):
+            doubt[..., group] = part.doubted(_inputs(features[..., others]))
+        return doubt
+
     @torch.no_grad()
     def _fit_linear(self, x_NTC: Tensor) -> None:
         some = x_NTC[:: max(1, len(x_NTC) // 20_000)]
@@ -124,7 +132,7 @@ class Foreteller(nn.Module):
             part.fit_linear(self._features(some)[..., others], some[..., group])
 
     @property
-    def _foretold(self) -> list[int]:
+    def foretold(self) -> list[int]:
         """The channels that are foretold from other units."""
         return [at for group in self.groups for at in group]
 
@@ -157,12 +165,15 @@ class _Part(nn.Module):
 
     def forward(self, features_4BTJ: Tensor) -> tuple[Tensor, Tensor]:
         """Return the channels foretold, and the logarithm of how far off that is, (B, T, K)."""
+        inputs = _inputs(features_4BTJ)
         linear = _with_constant(features_4BTJ) @ self.weight
-        turning = torch.asinh(STEEP * features_4BTJ[2]) / 3
-        inputs = torch.cat([*features_4BTJ, turning], dim=2).transpose(1, 2)
         more: Tensor = self.network(inputs).transpose(1, 2) * self.remains
-        doubt: Tensor = self.doubts(inputs).transpose(1, 2)
-        return linear + more, MOST_DOUBT * torch.tanh(doubt / MOST_DOUBT)
+        return linear + more, self.doubted(inputs)
+
+    def doubted(self, inputs_BIT: Tensor) -> Tensor:
+        """Return the logarithm of how far off the channels may be (B, T, K)."""
+        doubt: Tensor = self.doubts(inputs_BIT).transpose(1, 2)
+        return MOST_DOUBT * torch.tanh(doubt / MOST_DOUBT)
 
     def fit_linear(self, features_4BTJ: Tensor, wanted_BTK: Tensor) -> None:
         """Fit the ridge regression by its normal equations, in double precision."""
@@ -189,6 +200,12 @@ def _network(inputs: int, width: int, outputs: int, depth: int) -> nn.Sequential
     for weight in last.parameters():
         nn.init.zeros_(weight)
     return nn.Sequential(nn.Conv1d(inputs, width, 3, padding=1), *layers, nn.GELU(), last)
+
+
+def _inputs(features_4BTJ: Tensor) -> Tensor:
+    """Return what networks are given (B, 5 J, T): features, and slopes steep where motion turns."""
+    turning = torch.asinh(STEEP * features_4BTJ[2]) / 3
+    return torch.cat([*features_4BTJ, turning], dim=2).transpose(1, 2)
 
 
 def _with_constant(features_4BTJ: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ the session's memory.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import cast
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from model.config import ModalityConfig
 from model.foreteller import TINY, Foreteller
 from model.posture import Posture, descended
-from model.windows import Index
+from model.windows import Index, chunks
 
 WEIGHT_OF_NONE = 0.03  # of a session without friction, against one in which all samples move
 
@@ -32,6 +32,10 @@ class Foretold:
     direction: Tensor
     doubt: Tensor
     apart: Tensor
+
+    def at(self, index: Tensor) -> "Foretold":
+        """Return the same of the windows at ``index``."""
+        return Foretold(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
     def friction(self) -> Tensor:
         """Return what a window says of friction (B, 2, C): see `Foretelling.unexplained`."""
@@ -84,25 +88,36 @@ class Foretelling(nn.Module):
         """Return how far off samples usually are (B, T, C)."""
         return torch.hypot(self.spread * foretold.doubt.exp(), foretold.apart)
 
-    def fit_doubt(
-        self, x_NTC: Tensor, friction: Tensor, steps: int, seed: int
-    ) -> Iterator[tuple[int, float]]:
-        """Learn how far off each sample of clean windows may be; yields step and loss.
+    @torch.no_grad()
+    def of_all(self, x_NTC: Tensor) -> Foretold:
+        """Return what is left over of many windows, as `forward` does of a batch."""
+        parts = [self(x_NTC[at]) for at in chunks(len(x_NTC), 1024)]
+        return Foretold(
+            **{
+                field.name: torch.cat([getattr(one, field.name) for one in parts])
+                for field in fields(Foretold)
+            }
+        )
 
-        The loss is the negative logarithm of the likelihood of what ``friction`` (N, 2, C) leaves
-        over, of a Gaussian.
+    def fit_doubt(
+        self, x_NTC: Tensor, foretold: Foretold, friction: Tensor, steps: int, seed: int
+    ) -> Iterator[tuple[int, float]]:
+        """Learn how far off samples of clean windows may be that other units foretell.
+
+        Yields step and loss: the negative logarithm of the likelihood of what ``foretold`` of the
+        same windows and ``friction`` (N, 2, C) leave over, of a Gaussian.
         """
         doubting = [network for one in self.foretellers for network in one.doubting()]
         if not doubting:
             return
+        columns = self.foretellers[0].foretold
 
         def loss_of(at: Tensor) -> Tensor:
-            foretold = self(x_NTC[at])
-            foretold = replace(
-                foretold, residual=foretold.residual.detach(), apart=foretold.apart.detach()
-            )
-            left = self.unexplained(foretold, friction[at])
-            loss: Tensor = (self._usual(foretold).log() + left.square() / 2).mean()
+            doubt = torch.stack([one.doubted(x_NTC[at]) for one in self.foretellers]).amax(0)
+            here = replace(foretold.at(at), doubt=doubt)
+            left = self.unexplained(here, friction[at])
+            likely = self._usual(here).log() + left.square() / 2
+            loss: Tensor = likely[..., columns].mean()
             return loss
 
         yield from descended(doubting, loss_of, len(x_NTC), steps, seed)

@@ -1,8 +1,9 @@
 """What the other channels foretell of an angle at the same moment, because poses repeat.
 
-A program takes an arm through few of all poses: where five joints are, the sixth is to a fraction
-of a milliradian, but for where the part lies. How far off that is depends on the pose, and is
-learnt with it. Where motions are random, little is foretold, and the network knows how little.
+A tool held upright, or two arms at one part, tie joints to each other: see `model.polynomials`. A
+program besides takes an arm through few of all poses, and a small network learns what repeats where
+no tie is. How far off all that is depends on the pose, and is learnt with it. Where motions are
+random, little is foretold, and the network knows how little.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,24 +12,30 @@ import torch
 from torch import Tensor, nn
 
 from model.config import ModalityConfig
+from model.polynomials import Polynomials
 
 LEAST_SAMPLES = 4  # of a window of which anything is foretold
 WIDTH = 160
 MOMENTS = 256  # a step
 BATCH = 64
-LEAST_LOG_SPREAD, MOST_LOG_SPREAD = -9.0, 2.0
+LEAST_LOG_SPREAD, MOST_LOG_SPREAD = -12.0, 2.0
+TIED = 0.01  # of a level's spread: what its polynomial leaves over where it is tied to others
+FARTHEST = 4.0  # from what a polynomial foretells, in what it leaves over
+FITTED = 4  # moments of a window that polynomials are fitted on
 
 
 class Posture(nn.Module):
     """Foretells each of K ``levels`` from all other channels, and how far off that may be.
 
-    All share two layers of a network; which one is asked for, and that its own value is not given,
-    is a matter of the first.
+    What polynomials leave over is the network's to foretell, but for levels that are tied: there it
+    would only say something where it saw nothing. All levels share two layers of the network; which
+    one is asked for, and that its own value is not given, is a matter of the first.
     """
 
     def __init__(self, levels: list[int], channels: int) -> None:
         super().__init__()
         self.levels = levels
+        self.polynomials = Polynomials(len(levels))
         self.enter = nn.Linear(channels, WIDTH)
         self.asked = nn.Parameter(torch.randn(len(levels), WIDTH) / channels**0.5)
         self.layers = nn.Sequential(nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.GELU())
@@ -41,16 +48,27 @@ class Posture(nn.Module):
         own = x_BTC[..., self.levels, None] * self.enter.weight.T[self.levels]
         entered = self.enter(x_BTC)[..., None, :] - own + self.asked
         said = torch.einsum("btkw,kwo->btko", self.layers(entered), self.last)
-        foretold, spread = said.unbind(-1)
+        more, spread = said.unbind(-1)
+        foretold = self.polynomials(x_BTC[..., self.levels])
+        foretold = foretold + self.loose() * FARTHEST * torch.tanh(more / FARTHEST)
+        spread = spread + self.polynomials.remains.log()
         return foretold, spread.clamp(LEAST_LOG_SPREAD, MOST_LOG_SPREAD)
 
+    def loose(self) -> Tensor:
+        """Return what polynomials leave over of each level (K,), zero of those that are tied."""
+        remains = self.polynomials.remains
+        return remains * (remains > TIED)
+
     def fit(self, x_NTC: Tensor, steps: int, seed: int) -> Iterator[tuple[int, float]]:
-        """Learn from standardised clean windows (N, T, C); yields step and loss.
+        """Learn from standardised clean windows (N, T, C), in turn; yields step and loss.
 
         The loss is the negative logarithm of their likelihood, of Laplace's distribution: moments
         that nothing foretells are rare and far off.
         """
-        samples = x_NTC.shape[1]
+        windows, samples = x_NTC.shape[:2]
+        at = torch.arange(FITTED * windows)
+        moments = x_NTC[at // FITTED, at * 7919 % samples]
+        self.polynomials.fit(moments[:, self.levels])
 
         def loss_of(at: Tensor) -> Tensor:
             moment = at * 7919 % samples  # of each window another one

@@ -20,6 +20,7 @@ from model.frame_lessons import Lesson
 from model.frame_net import CELL_GAIN, HIGHEST, PLANES, Clues, FrameNet
 from model.learner import Learner
 from model.lipschitz import largest_slope, product_bound, spectral_norm
+from model.polynomials import slope_bound
 from model.posture import Posture
 from model.restorers import FrameRestorer, VectorRestorer
 from model.scene import SMALL_PX
@@ -98,7 +99,8 @@ def vector_bound(network: VectorNet, samples: int) -> float:
 def posture_bound(posture: Posture) -> float:
     """Return a bound of the slope of all levels foretold, each of which takes a way of its own."""
     first = spectral_norm(posture.enter.weight) * product_bound(posture.layers)
-    return first * float(posture.last.detach()[..., 0].norm())
+    last = posture.last.detach()[..., 0] * posture.loose()[:, None]
+    return first * float(last.norm()) + slope_bound(posture.polynomials)
 
 
 def frame_restorer_bound(restorer: FrameRestorer) -> float:

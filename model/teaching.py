@@ -140,24 +140,18 @@ def fit_foretelling(
         if foreteller.posture is not None:
             for step, loss in foreteller.posture.fit(shown, steps, config.seed):
                 progress(f"posture {name}", step, steps, loss)
-    parts = list(chunks(len(x_NTC), 1024))
-    with torch.no_grad():
-        said = torch.cat([foretelling(x_NTC[at]).friction() for at in parts])
-    friction = _remembered(said, windows.episode, windows.present[name])
-
-    @torch.no_grad()
-    def left_over() -> Tensor:
-        return torch.cat(
-            [foretelling.unexplained(foretelling(x_NTC[at]), friction[at]) for at in parts]
-        )
-
-    foretelling.fit_spread(left_over(), members)
-    doubting = steps // 2
-    some = torch.from_numpy(members)
-    for step, loss in foretelling.fit_doubt(x_NTC[some], friction[some], doubting, config.seed):
+    foretold = foretelling.of_all(x_NTC)
+    friction = _remembered(foretold.friction(), windows.episode, windows.present[name])
+    foretelling.fit_spread(foretelling.unexplained(foretold, friction), members)
+    doubting, some = steps // 2, torch.from_numpy(members)
+    for step, loss in foretelling.fit_doubt(
+        x_NTC[some], foretold.at(some), friction[some], doubting, config.seed
+    ):
         progress(f"doubt {name}", step, doubting, loss)
-    foretelling.fit_spread(left_over(), members)
-    learner.friction[name], learner.left[name] = friction, left_over()
+    foretold = foretelling.of_all(x_NTC)  # now with how far off it may be
+    foretelling.fit_spread(foretelling.unexplained(foretold, friction), members)
+    learner.friction[name] = friction
+    learner.left[name] = foretelling.unexplained(foretold, friction)
 
 
 def _remembered(friction: Tensor, episode: Index, present: np.ndarray) -> Tensor:

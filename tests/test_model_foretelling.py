@@ -129,7 +129,7 @@ def test_where_the_motion_makes_it_uncertain_more_may_be_left() -> None:
         left = foretelling.unexplained(foretelling(x), unknown)
         foretelling.fit_spread(left, every(x))
     assert spread_ratio(left, slow) > 5
-    losses = [loss for _, loss in foretelling.fit_doubt(x, unknown, 300, 1)]
+    losses = [loss for _, loss in foretelling.fit_doubt(x, foretelling.of_all(x), unknown, 300, 1)]
     assert losses[-1] < losses[0] - 0.3
     with torch.no_grad():
         assert spread_ratio(foretelling.unexplained(foretelling(x), unknown), slow) < 2
@@ -148,8 +148,8 @@ def test_where_nothing_follows_from_the_others_nothing_is_left_over(
     foretelling = Foretelling(config)
     x = torch.randn(4, config.samples, config.channels)
     assert all(list(one.fit(x, 5, 1)) == [] for one in foretelling.foretellers)
-    assert list(foretelling.fit_doubt(x, torch.zeros(4, 2, config.channels), 5, 1)) == []
     foretold = foretelling(x)
+    assert list(foretelling.fit_doubt(x, foretold, foretold.friction(), 5, 1)) == []
     assert (foretold.residual == 0).all()
     assert (foretelling.unexplained(foretold, foretold.friction()) == 0).all()
 

@@ -63,6 +63,17 @@ def test_an_angle_that_leaves_the_path_stands_out_and_the_network_is_not_given_i
     assert (off(posture, faulty)[..., 1] > usual).float().mean() > 0.9
 
 
+def test_where_a_level_is_tied_to_others_the_network_says_nothing(posture: Posture) -> None:
+    # the second angle is the cosine of twice what the first is the sine of, and the third neither
+    assert posture.loose()[1] == 0
+    assert posture.loose()[2] > 0
+    x = program(50, 6)
+    tied = posture.polynomials(x[..., :3])
+    foretold, _ = posture(x)
+    assert torch.equal(foretold[..., 1], tied[..., 1])
+    assert (x[..., 2] - foretold[..., 2]).abs().mean() < (x[..., 2] - tied[..., 2]).abs().mean()
+
+
 def test_it_knows_how_little_follows_of_an_angle_that_wanders() -> None:
     spread = learnt(program(1500, 3, wandering_rad=0.5))(program(200, 4))[1]
     assert spread[..., 0].mean() > spread[..., 1:].mean() + 0.5

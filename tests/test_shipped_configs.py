@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from model.checkpoint import load
 from simulators.check_command import settings_by_kind
 from stream.bridge import Crossing, read_bridge
+from stream.checkpoints import PRETRAINED, mismatches
 from stream.config import parse, read_mapping
 from stream.control import Control
 from stream.inputs import Inputs
@@ -39,6 +41,17 @@ def test_a_worker_and_its_training_agree_on_the_modalities(name: str) -> None:
             assert trained[key]["channels"] == modality.channel_count
         else:
             assert tuple(trained[key]["size_px"]) == modality.size_px
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PRETRAINED.glob("*.safetensors")), ids=lambda path: path.stem
+)
+def test_a_shipped_checkpoint_is_small_described_and_fits_its_worker(path: Path) -> None:
+    assert path.stat().st_size <= 15_000_000
+    assert path.with_suffix(".md").read_text().startswith(f"# {path.stem}\n")
+    (station,) = read_worker(CONFIGS / f"worker-{path.stem}.yaml").stations
+    assert station.model == path.stem
+    assert mismatches(station, load(path).card) == []
 
 
 def test_the_bridge_carries_all_that_a_worker_of_the_station_takes_on_either_side() -> None:
